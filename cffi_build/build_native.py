@@ -52,11 +52,8 @@ def read(*parts: str) -> str:
 def shared_definitions(header: str) -> str:
     """Everything of a contract header that Python needs, as cffi definitions.
 
-    Args:
-        header: the text of the header.
-
-    Returns:
-        its structs, and `#define NAME ...` for each macro with a value, each enumerator and each opcode.
+    :param header: the text of the header
+    :returns: its structs, and ``#define NAME ...`` for each macro with a value, each enumerator and each opcode
     """
     text = re.sub(r"//.*", "", header)
     numbers = re.findall(r"^#define (NSJ_\w+) (\d+)\s*$", text, re.M)
@@ -70,17 +67,27 @@ def shared_definitions(header: str) -> str:
 
 
 def fallbacks(cdef: str) -> str:
-    """C that defines every constant which the cdef gives with its number and the headers lack."""
+    """C that defines every constant that the cdef gives with its number and the headers lack."""
     constants = re.findall(r"^#define (\w+) (-?\w+)$", cdef, re.M)
     return "".join(f"#ifndef {name}\n#define {name} {value}\n#endif\n" for name, value in constants)
 
 
-def builder() -> FFI:
+def definitions() -> str:
+    """All that Python sees of C, as cffi definitions."""
+    shared = [shared_definitions(read("csrc", header)) for header in ("contract.h", "spawn.h")]
+    return "\n".join([*shared, read("native.cdef")])
+
+
+def stub(cdef: str) -> str:
+    """The text of ``nsjail_py/linux/constants.pyi``, from which type checkers learn the constants' names."""
+    names = sorted(set(re.findall(r"^#define (\w+) ", cdef, re.M)))
+    title = "# Printed by cffi_build/build_native.py; a test compares the two.\nfrom typing import Final\n\n"
+    return title + "".join(f"{name}: Final[int]\n" for name in names)
+
+
+def builder(cdef: str) -> FFI:
     """The configured cffi builder."""
-    cdef = read("native.cdef")
     ffi = FFI()
-    for header in ("contract.h", "spawn.h"):
-        ffi.cdef(shared_definitions(read("csrc", header)))
     ffi.cdef(cdef)
     sources = ["spawn.c", "sys_native.c"]
     headers = sorted(name for name in os.listdir(os.path.join(HERE, "csrc")) if name.endswith(".h"))
@@ -99,4 +106,7 @@ def builder() -> FFI:
     return ffi
 
 
-ffibuilder = builder()
+ffibuilder = builder(definitions())
+
+if __name__ == "__main__":
+    print(stub(definitions()), end="")

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -91,6 +92,30 @@ int nsj_close_range(unsigned int first, unsigned int last, unsigned int flags) {
 }
 
 int nsj_memfd_create(const char *name, unsigned int flags) { return result(syscall(SYS_memfd_create, name, flags)); }
+
+static int write_all(int fd, const char *data, size_t length) {
+    for (size_t done = 0; done < length;) {
+        ssize_t part = write(fd, data + done, length - done);
+        if (part < 0)
+            return -errno;
+        done += (size_t)part;
+    }
+    return 0;
+}
+
+int nsj_sealed_memfd(const char *name, unsigned int flags, const void *data, size_t length) {
+    int fd = nsj_memfd_create(name, flags | MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return fd;
+    int rc = write_all(fd, data, length);
+    if (rc == 0)
+        rc = result(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE));
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
 
 // ---- processes ----
 

@@ -38,6 +38,8 @@ int nsj_mount_setattr(int directory, const char *path, unsigned int flags, uint6
 int nsj_openat2(int directory, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int nsj_close_range(unsigned int first, unsigned int last, unsigned int flags);
 int nsj_memfd_create(const char *name, unsigned int flags);
+// A close-on-exec memfd that holds `data` and that nobody can change any more: created, filled and sealed in one call.
+int nsj_sealed_memfd(const char *name, unsigned int flags, const void *data, size_t length);
 
 // processes
 struct nsj_wait {
