@@ -91,7 +91,9 @@ def encode(spec: SandboxSpec, format: Format) -> str:  # noqa: A002
         text = toml.dumps(tables)
         text.encode()
     except UnicodeEncodeError as error:
-        raise SpecError([Problem("$", f"not UTF-8: {error.object[error.start - 20 : error.end + 20]!r}")]) from None
+        wrong = error.object[error.start : error.end]
+        message = f"{format.upper()} is UTF-8, which cannot express {wrong!r}"
+        raise SpecError([Problem("$", message)]) from None
     except ValueError as error:
         raise SpecError([Problem("$", str(error), "JSON can express it")]) from None
     return text
@@ -117,7 +119,9 @@ def parse(data: bytes | str, format: Format) -> dict[str, Any]:  # noqa: A002
         text = str(error)
         raise SpecError([Problem("$", f"not {format.upper()}: {text[:1].lower()}{text[1:]}")]) from None
     if not isinstance(found, dict):
-        raise SpecError([Problem("$", "expected one table a section")])
+        from nsjail_py.spec.explain import describe
+
+        raise SpecError([Problem("$", f"expected one table a section, got {describe(found)}")])
     return found
 
 
@@ -193,4 +197,6 @@ def _unknown(name: str, types: Types) -> Problem:
     from nsjail_py.spec.explain import closest
 
     hint = closest(name, types) or "no plugin is loaded"
-    return Problem(f"$.{name}", "unknown section", f"{hint}; a section of another package needs its plugin to be named")
+    return Problem(
+        f"$.{name}", "unknown section", f"{hint} (a section of another package needs its plugin to be named)"
+    )

@@ -45,7 +45,7 @@ def explain(name: str, raw: Any, kind: type[Section], error: msgspec.ValidationE
     match = _MESSAGE.match(str(error))
     assert match is not None, "the pattern matches every text"
     what, key = match["what"], match["key"]
-    path, value, schema = _Walk(kind).to(raw, match["path"] or "$")
+    path, value, schema = _Walk(kind, raw, error).to(match["path"] or "$")
     path = f"$.{name}{path[1:]}"
     if key:
         return Problem(path, f"expected each key to be {_phrase(schema.get('propertyNames', {'type': 'string'}))}")
@@ -84,33 +84,43 @@ def _one_of(words: Sequence[str]) -> str | None:
 
 
 class _Walk:
-    """Follow a path through a value and the schema of its type at once."""
+    """Follow an error's path through the value and the schema of its type at once."""
 
-    def __init__(self, kind: type[Section]) -> None:
+    def __init__(self, kind: type[Section], raw: Any, error: msgspec.ValidationError) -> None:
         root = msgspec.json.schema(kind)
         self.definitions: Schema = root.pop("$defs", {})
         self.root: Schema = root
+        self.kind = kind
+        self.raw = raw
+        self.error = str(error)
 
-    def to(self, value: Any, path: str) -> tuple[str, Any, Schema]:
+    def to(self, path: str) -> tuple[str, Any, Schema]:
         """The path with its placeholders filled in, and the value and schema there."""
-        schema = self.resolve(self.root, value)
-        walked = "$"
+        walked: list[str | int] = []
+        value, schema = self.raw, self.resolve(self.root, self.raw)
         for key, index in _TOKEN.findall(path):
             if key:
-                walked += f".{key}"
                 schema = self.field(schema, key)
-                value = value.get(key)
             elif index == "...":
-                schema = self.resolve(schema.get("additionalProperties", {}), None)
-                key = next((name for name, inner in value.items() if not _fits(schema, inner)), "*")
-                walked += f".{key}"
-                value = value.get(key)
+                key = self.culprit(walked, value)
+                schema = schema.get("additionalProperties", {})
             else:
-                walked += f"[{index}]"
-                schema = self.resolve(schema.get("items", {}), value[int(index)])
-                value = value[int(index)]
+                schema = schema.get("items", {})
+            walked.append(key or int(index))
+            value = value[walked[-1]]
             schema = self.resolve(schema, value)
-        return walked, value, schema
+        text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in walked)
+        return f"${text}", value, schema
+
+    def culprit(self, path: Sequence[str | int], table: Mapping[str, Any]) -> str:
+        """The key that msgspec does not tell: with no other key beside it, the error stays the same."""
+        for key, value in table.items():
+            try:
+                msgspec.convert(_replaced(self.raw, path, {key: value}), self.kind)
+            except msgspec.ValidationError as error:
+                if str(error) == self.error:
+                    return key
+        raise AssertionError(f"no key of {path} leads to: {self.error}")
 
     def field(self, schema: Schema, key: str) -> Schema:
         """The schema of one key of a table; a union's tag is an enumeration of its kinds."""
@@ -135,6 +145,16 @@ class _Walk:
         return options[0] if len(options) == 1 else {**schema, "anyOf": options}
 
 
+def _replaced(value: Any, path: Sequence[str | int], new: Any) -> Any:
+    """A copy of a nested value with another one at a path."""
+    if not path:
+        return new
+    head, rest = path[0], path[1:]
+    if isinstance(value, Mapping):
+        return {**value, head: _replaced(value[head], rest, new)}
+    return [_replaced(inner, rest, new) if index == head else inner for index, inner in enumerate(value)]
+
+
 def _tags(schema: Schema, key: str) -> tuple[str, ...]:
     discriminator = schema.get("discriminator", {})
     return tuple(discriminator["mapping"]) if discriminator.get("propertyName") == key else ()
@@ -143,9 +163,9 @@ def _tags(schema: Schema, key: str) -> tuple[str, ...]:
 def _words(schema: Schema) -> list[str]:
     """The words that are valid where only certain words are."""
     options = schema.get("anyOf", [schema])
-    if any(option.get("type") == "string" for option in options):
+    if any("enum" not in option for option in options):
         return []
-    return [word for option in options for word in option.get("enum", ()) if isinstance(word, str)]
+    return [word for option in options for word in option["enum"] if isinstance(word, str)]
 
 
 def _phrase(schema: Schema) -> str:
@@ -163,22 +183,3 @@ def _phrase(schema: Schema) -> str:
     lengths = [f"of length {sign} {schema[bound]}" for bound, sign in _LENGTHS.items() if bound in schema]
     patterns = [f"matching {schema['pattern']}"] if "pattern" in schema else []
     return f"{text} {' and '.join(bounds + lengths + patterns)}".strip()
-
-
-def _fits(schema: Schema, value: Any) -> bool:
-    """Whether a value of a table is of the kind that all its values must be of; enough to find the one that is not."""
-    try:
-        msgspec.convert(value, _PLAIN.get(schema.get("type", ""), object))
-    except msgspec.ValidationError:
-        return False
-    return "pattern" not in schema or re.search(schema["pattern"], value) is not None
-
-
-_PLAIN: dict[str, Any] = {
-    "string": str,
-    "integer": int,
-    "number": float,
-    "boolean": bool,
-    "array": list,
-    "object": dict,
-}

@@ -148,7 +148,13 @@ class Root(Section, frozen=True, kw_only=True):
 
 
 class OverlayRoot(Section, frozen=True, kw_only=True):
-    """An overlay as the root; fields as in ``Overlay``."""
+    """An overlay as the root.
+
+    :param lower: host directories, the topmost first
+    :param upper: where changes are kept; in memory and thrown away otherwise
+    :param work: overlayfs's work directory on the same file system as ``upper``; made beside it otherwise
+    :param size: most bytes of changes, where they are in memory
+    """
 
     lower: Layers
     upper: AbsolutePath | None = None

@@ -21,7 +21,7 @@ HostName = Annotated[
 ]
 
 #: Seconds, of either sign; the kernel refuses more than about 146 years either way.
-ClockOffset = Annotated[float, msgspec.Meta(ge=-(2**62) // 10**9, le=2**62 // 10**9)]
+ClockOffset = Annotated[float, msgspec.Meta(ge=-4611686018, le=4611686018)]
 
 #: One range of an id map.
 IdRangeText = Annotated[

@@ -47,6 +47,6 @@ def profile_path(name: str) -> str:
     if name not in (known := profiles()):
         from nsjail_py.spec.explain import closest
 
-        hint = f"{closest(name, known)}, or the path of a file"
+        hint = f"{closest(name, known)}, or give the path of a file"
         raise SpecError([Problem("profile", f"no such profile: {name!r}", hint)])
     return os.path.join(_FOLDER, f"{name}.toml")

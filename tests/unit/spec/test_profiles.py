@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nsjail_py.errors import SpecError
+from nsjail_py.spec.codec import decode
+from nsjail_py.spec.namespaces import Uts
+from nsjail_py.spec.profiles import DEFAULT, profile, profile_path, profiles, raw_profile
+from nsjail_py.spec.spec import SandboxSpec
+from tests.unit.spec.registry import TYPES
+
+
+def test_what_there_is() -> None:
+    assert profiles() == ("default", "trusted")
+    assert DEFAULT in profiles()
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_each_decodes(name: str) -> None:
+    assert profile(name, TYPES) == decode(raw_profile(name), "toml", TYPES)
+
+
+def test_today_both_are_equivalent() -> None:
+    assert profile("trusted", TYPES) == profile("default", TYPES)
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_today_they_say_no_more_than_the_defaults(name: str) -> None:
+    spec = profile(name, TYPES)
+    assert all(section == type(section)() for _, section in spec.items())
+
+
+def test_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[uts]\nhostname = "mine"\n')
+    assert profile(str(file), TYPES) == SandboxSpec(uts=Uts(hostname="mine"))
+
+
+def test_what_is_a_path() -> None:
+    for path in ("mine.toml", "mine.json", "./mine", "/etc/mine"):
+        assert profile_path(path) == path
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(SpecError) as caught:
+        profile("trustet", TYPES)
+    expected = "profile: no such profile: 'trustet'\nhint: did you mean trusted?, or give the path of a file"
+    assert str(caught.value) == expected
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(SpecError) as caught:
+        profile("/nonexistent/mine", TYPES)
+    assert str(caught.value) == "/nonexistent/mine: cannot be read: No such file or directory"
