@@ -22,9 +22,6 @@ class BuildExtAndStage(build_ext):
         super().run()
         target = os.path.join(self.build_lib, STAGE)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        if not os.path.exists("cffi_build/build_stage.py"):
-            open(target, "w").close()
-            return
         runpy.run_path(os.path.join("cffi_build", "build_stage.py"))["build"](target)
         if self.inplace:
             self.copy_file(target, STAGE)  # type: ignore[no-untyped-call, unused-ignore]

@@ -104,10 +104,11 @@ class SetupError(SandboxError, OSError):
     :param total: how many steps the plan has
     :param path: the file that the failed call was about
     :param hint: what to do about it
+    :param reason: what happened, where the kernel's words for ``errno`` do not say it
 
     >>> import errno
-    >>> print(SetupError("bind /srv/data -> /data (read-only)", owner="mnt", errno=errno.ENOENT, phase="MOUNT", index=13,
-    ...                  total=37, hint="create /srv/data, or write the bind as optional"))
+    >>> print(SetupError("bind /srv/data -> /data (read-only)", owner="mnt", errno=errno.ENOENT, phase="MOUNT",
+    ...                  index=13, total=37, hint="create /srv/data, or write the bind as optional"))
     mnt: bind /srv/data -> /data (read-only): No such file or directory [MOUNT, step 14 of 37]
     hint: create /srv/data, or write the bind as optional
     """
@@ -123,14 +124,15 @@ class SetupError(SandboxError, OSError):
         total: int | None = None,
         path: str | None = None,
         hint: str | None = None,
+        reason: str | None = None,
     ) -> None:
         place = [phase] if phase else []
         if index is not None:
             place.append(f"step {index + 1}" + (f" of {total}" if total is not None else ""))
         where = f" [{', '.join(place)}]" if place else ""
-        SandboxError.__init__(self, f"{owner}: {step}: {os.strerror(errno)}{where}", hint=hint)
+        SandboxError.__init__(self, f"{owner}: {step}: {reason or os.strerror(errno)}{where}", hint=hint)
         self.errno = errno
-        self.strerror = os.strerror(errno)
+        self.strerror = reason or os.strerror(errno)
         self.filename = path
         self.step = step
         self.owner = owner
@@ -141,7 +143,8 @@ class SetupError(SandboxError, OSError):
     @property
     def path(self) -> str | None:
         """The file that the failed call was about."""
-        return self.filename
+        path: str | None = self.filename
+        return path
 
     __str__ = SandboxError.__str__
 
@@ -149,7 +152,8 @@ class SetupError(SandboxError, OSError):
         from functools import partial
 
         fields = ("owner", "errno", "phase", "index", "total", "path", "hint")
-        return partial(type(self), self.step, **{name: getattr(self, name) for name in fields}), ()
+        values = {name: getattr(self, name) for name in fields}
+        return partial(type(self), self.step, reason=self.strerror, **values), ()
 
 
 class ProgramError(SetupError):

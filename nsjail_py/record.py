@@ -33,7 +33,7 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         own = [name for name, kind in cls.__annotations__.items() if not kind.startswith("ClassVar")]
-        cls.__match_args__ = cls.__match_args__ + tuple(own)
+        cls.__match_args__ = cls.__match_args__ + tuple(own)  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         fields = self.__match_args__

@@ -179,7 +179,8 @@ static long start(struct child *child, uint64_t flags, int cgroup) {
     child->shares_memory = 1;
     child->step = NSJ_SPAWN_STACK;
     child->pid = child->pidfd = -1;
-    char *area = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    char *area =
+        mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (area == MAP_FAILED)
         return -errno;
     child->stack = area + GUARD_SIZE;

@@ -1,21 +1,21 @@
 // sys_native.c: see sys_native.h.
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 #include <linux/capability.h>
 
-#include "sys_numbers.h"
 #include "sys_native.h"
+#include "sys_numbers.h"
 
 static int result(long value) { return value < 0 ? -errno : (int)value; }
 

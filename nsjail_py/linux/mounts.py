@@ -85,9 +85,7 @@ def mount_setattr(
     :param user_namespace: with ``MOUNT_ATTR_IDMAP``, whose id map; see :mod:`nsjail_py.linux.idmap`
     :raises OSError: EINVAL where the file system cannot be id-mapped, EPERM
     """
-    code = lib.nsj_mount_setattr(
-        directory, os.fsencode(path), flags, attr_set, attr_clr, propagation, user_namespace
-    )
+    code = lib.nsj_mount_setattr(directory, os.fsencode(path), flags, attr_set, attr_clr, propagation, user_namespace)
     check(code, "mount_setattr", path)
 
 
@@ -176,9 +174,9 @@ def mountinfo(pid: int | None = None) -> list[MountPoint]:
 def parse_mountinfo_line(line: str) -> MountPoint:
     """Read one line of mountinfo; see proc(5).
 
-    >>> parse_mountinfo_line(r"36 35 98:0 /a /mnt/with\\040space rw,noatime master:1 - ext3 /dev/root rw,errors=continue")
-    MountPoint(id=36, parent=35, device='98:0', root='/a', target='/mnt/with space', options=('rw', 'noatime'), \
-propagation=('master:1',), kind='ext3', source='/dev/root', super_options=('rw', 'errors=continue'))
+    >>> line = parse_mountinfo_line(r"36 35 98:0 /a /mnt/a\\040b rw,noatime master:1 - ext3 /dev/root rw")
+    >>> line.target, line.options, line.propagation, line.kind
+    ('/mnt/a b', ('rw', 'noatime'), ('master:1',), 'ext3')
     """
     before, _, after = line.partition(" - ")
     number, parent, device, root, target, options, *propagation = before.split(" ")

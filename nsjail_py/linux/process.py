@@ -16,6 +16,7 @@ from nsjail_py.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 _SPAWN_CALLS = {
     c.NSJ_SPAWN_STACK: "mmap of the child's stack",
@@ -107,9 +108,9 @@ def file_writes(writes: Sequence[tuple[str, bytes]]) -> tuple[object, ...]:
     return tuple(keep)
 
 
-def _spawn_error(code: int, request: object, writes: Sequence[tuple[str, bytes]]) -> SpawnError:
-    step: int = request.step  # type: ignore[attr-defined]
-    index: int = request.write_failed  # type: ignore[attr-defined]
+def _spawn_error(code: int, request: Any, writes: Sequence[tuple[str, bytes]]) -> SpawnError:
+    step: int = request.step
+    index: int = request.write_failed
     file = writes[index][0] if step == c.NSJ_SPAWN_MAP and index >= 0 else None
     call = _SPAWN_CALLS.get(step, "spawn") + (f" of {file}" if file else "")
     error = SpawnError(-code, f"{call}: {os.strerror(-code)}")

@@ -56,7 +56,7 @@ def recv(fd: int, size: int, max_fds: int = 0, flags: int = 0) -> tuple[bytes, l
     fds = ffi.new("int32_t[]", max_fds)
     count = ffi.new("size_t *")
     length = check(lib.nsj_recv(fd, data, size, fds, max_fds, count, flags), "recvmsg")
-    return ffi.buffer(data, length)[:], list(fds[0 : count[0]])
+    return bytes(ffi.buffer(data, length)), list(fds[0 : count[0]])
 
 
 def socket_in_namespace(net: int, domain: int, kind: int, protocol: int = 0) -> int:

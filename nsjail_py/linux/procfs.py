@@ -1,0 +1,75 @@
+"""What /proc says of a process. See proc(5).
+
+A pid may be given to another process at any time unless the caller has not yet waited for it: who keeps a pid keeps
+:func:`start_time` and :func:`boot_id` with it.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def status(pid: int | None = None) -> dict[str, str]:
+    """The fields of ``/proc/PID/status``.
+
+    :param pid: a process; ``None``: the calling thread
+    :raises OSError: ENOENT or ESRCH where there is no such process
+
+    >>> status()["Pid"] == status()["NSpid"].split()[0]
+    True
+    """
+    with open(f"/proc/{'thread-self' if pid is None else pid}/status", "rb") as file:
+        lines = os.fsdecode(file.read()).splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot: with the pid and the boot id, a name that is never reused."""
+    return int(_stat(pid)[19])
+
+
+def parent(pid: int) -> int:
+    """The process id of a process's parent; 0 where that is outside the pid namespace."""
+    return int(_stat(pid)[1])
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of ``/proc/PID/stat`` from the third, state, on. The second is a name that may hold anything."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return os.fsdecode(file.read()).rpartition(")")[2].split()
+
+
+def boot_id() -> str:
+    """A word that is made anew at each boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def children(pid: int) -> list[int]:
+    """The process ids of a process's children, whichever of its threads started them.
+
+    It is a snapshot, and complete only while none of them ends: see proc_pid_task(5).
+    """
+    found: list[int] = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+        except FileNotFoundError:
+            continue  # the thread has ended since
+    return found
+
+
+def sysctl(name: str) -> str | None:
+    """A setting of the kernel; ``None`` where it has none of that name, or does not tell this user.
+
+    :param name: its path below ``/proc/sys``
+
+    >>> sysctl("kernel/ostype")
+    'Linux'
+    """
+    try:
+        with open(f"/proc/sys/{name}", "rb") as file:
+            return os.fsdecode(file.read()).strip()
+    except OSError:
+        return None
