@@ -99,15 +99,17 @@ class _Walk:
         walked: list[str | int] = []
         value, schema = self.raw, self.resolve(self.root, self.raw)
         for key, index in _TOKEN.findall(path):
+            step: str | int = key
             if key:
                 schema = self.field(schema, key)
             elif index == "...":
-                key = self.culprit(walked, value)
+                step = self.culprit(walked, value)
                 schema = schema.get("additionalProperties", {})
             else:
+                step = int(index)
                 schema = schema.get("items", {})
-            walked.append(key or int(index))
-            value = value[walked[-1]]
+            walked.append(step)
+            value = value[step]
             schema = self.resolve(schema, value)
         text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in walked)
         return f"${text}", value, schema

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nsjail_py.errors import SpecError
@@ -391,6 +391,7 @@ SECTIONS = st.sampled_from(["mnt", "uts", "process", "quota", "user", "timens"])
 KEYS = st.sampled_from(["mode", "mounts", "env", "named", "levels", "rules", "first", "proc", "root", "uids", "matrix"])
 
 
+@example({"quota": {"named": {"": None}}})
 @given(st.dictionaries(SECTIONS, json_values | st.dictionaries(KEYS, json_values), max_size=3))
 def test_any_plain_value_is_a_spec_or_a_spec_error(raw: dict[str, Any]) -> None:
     try:
