@@ -1,0 +1,1 @@
+"""A virtual machine for tests, and the tests that want one."""
