@@ -11,6 +11,7 @@ import os
 from nsjail_py.linux import caps, namespaces
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.call import ffi, lib
+from nsjail_py.linux.hostview import Entry, HostView, read_host_view
 from nsjail_py.linux.idmap import IdRange, parse_map
 from nsjail_py.linux.mounts import mountinfo
 from nsjail_py.linux.procfs import sysctl
@@ -253,6 +254,13 @@ class Host:
             return f"let the seccomp profile of the {self.container} container allow clone3, unshare and mount"
         return "run it as root, or allow user namespaces to ordinary users"
 
+    # ---- the files ----
+
+    @fact
+    def view(self) -> HostView:
+        """What its root shows of programs, libraries and settings."""
+        return read_host_view("/")
+
     # ---- records ----
 
     def to_dict(self) -> dict[str, Any]:
@@ -325,6 +333,8 @@ def _user_name(uid: int) -> str | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, IdRange):
         return [value.inside, value.outside, value.count]
+    if isinstance(value, HostView):
+        return [[[e.path, e.link, e.directory] for e in entries] for entries in (value.programs, value.settings)]
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
@@ -340,6 +350,11 @@ def _pairs(value: list[list[int]]) -> tuple[tuple[int, int], ...]:
     return tuple([(first, count) for first, count in value])
 
 
+def _view(value: list[list[tuple[str, str | None, bool]]]) -> HostView:
+    programs, settings = (tuple([Entry(*entry) for entry in entries]) for entries in value)
+    return HostView(programs, settings)
+
+
 _FACTS = frozenset(name for name, value in vars(Host).items() if isinstance(value, fact))
 
 #: What makes the value of a fact from plain data, where that is not the data itself.
@@ -353,4 +368,5 @@ _RESTORE: dict[str, Callable[[Any], Any]] = {
     "gid_map": _ranges,
     "subuids": _pairs,
     "subgids": _pairs,
+    "view": _view,
 }

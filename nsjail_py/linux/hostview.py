@@ -58,22 +58,6 @@ class HostView(Record):
     programs: tuple[Entry, ...]
     settings: tuple[Entry, ...]
 
-    def setting(self, name: str) -> Entry | None:
-        """The entry of ``/etc/NAME``, where the host has it."""
-        return next((entry for entry in self.settings if entry.path == f"/etc/{name}"), None)
-
-
-_cached: tuple[tuple[int, ...], HostView] | None = None
-
-
-def host_view() -> HostView:
-    """The host's root, read anew only where ``/`` or ``/etc`` has changed since."""
-    global _cached
-    stamp = tuple([os.stat(path).st_mtime_ns for path in ("/", "/etc")])
-    if _cached is None or _cached[0] != stamp:
-        _cached = stamp, read_host_view("/")
-    return _cached[1]
-
 
 def read_host_view(root: str) -> HostView:
     """Read the view of a root directory.
