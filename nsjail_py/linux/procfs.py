@@ -73,3 +73,17 @@ def sysctl(name: str) -> str | None:
             return os.fsdecode(file.read()).strip()
     except OSError:
         return None
+
+
+def pid_of_pidfd(pidfd: int) -> int | None:
+    """The process id behind a pidfd; ``None`` where the process has been waited for, or is not in this namespace.
+
+    >>> from nsjail_py.linux.process import pidfd_open
+    >>> pidfd = pidfd_open(os.getpid())
+    >>> pid_of_pidfd(pidfd) == os.getpid()
+    True
+    >>> os.close(pidfd)
+    """
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
+        pid = next(int(line.split()[1]) for line in file if line.startswith("Pid:"))
+    return pid if pid > 0 else None

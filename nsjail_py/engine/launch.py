@@ -1,0 +1,241 @@
+"""One launch: parent actions, the clone, the gates, until the payload runs or an error says which step failed.
+
+The only caller of ``spawn``. Whatever fails, the child is killed and reaped and every action undone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from nsjail_py.engine.compile import Compiled, Template
+from nsjail_py.engine.failure import action_failed, bad_plan, spawn_failed, stage_died, step_failed
+from nsjail_py.engine.payload import Payload
+from nsjail_py.engine.reports import read_report, release
+from nsjail_py.engine.stage import stage
+from nsjail_py.linux import constants as c
+from nsjail_py.linux.files import sealed_memfd
+from nsjail_py.linux.idmap import map_text
+from nsjail_py.linux.process import SpawnError, pidfd_open, pidfd_send_signal, spawn, wait
+from nsjail_py.linux.sockets import seqpacket_pair
+from nsjail_py.linux.stage import Report
+from nsjail_py.plan.assemble import RESERVED
+from nsjail_py.plan.launch import IdMaps, Launch
+from nsjail_py.plan.part import Slot, Step
+from nsjail_py.plan.phases import Phase
+
+_owner: tuple[int, int] = (0, -1)
+
+
+class Started(Launch):
+    """A launch whose payload runs.
+
+    :ivar report: the owner's end of the report socket
+    :ivar payload: pidfd of the payload; the stage's own where the payload is pid 1
+    :ivar terminal: the master of the sandbox's terminal, or -1
+    :ivar began: CLOCK_MONOTONIC nanoseconds of the call
+    :ivar started: of the payload's exec
+    :ivar trace: ``(step, nanoseconds)`` of every step, in trace mode
+    :ivar steps: the steps as they were carried out
+    """
+
+    __slots__ = ("began", "payload", "report", "started", "steps", "terminal", "trace")
+
+    def __init__(self, compiled: Compiled, steps: tuple[Step, ...], began: int) -> None:
+        super().__init__(compiled.host)
+        self.report = -1
+        self.payload = -1
+        self.terminal = -1
+        self.began = began
+        self.started = 0
+        self.trace: list[tuple[int, int]] = []
+        self.steps = steps
+
+    def kill(self) -> None:
+        """SIGKILL to the stage or init, and wait until it is gone."""
+        try:
+            pidfd_send_signal(self.pidfd, 9)
+        except ProcessLookupError:
+            pass
+        wait(self.pidfd)
+
+
+def launch(compiled: Compiled, payload: Payload, descriptors: Mapping[int, int], *, began: int, trace: bool = False) -> Started:
+    """Start a payload.
+
+    :param compiled: the checked and planned spec
+    :param payload: what to execute
+    :param descriptors: the caller's descriptor for each number of the payload; they stay the caller's
+    :param began: CLOCK_MONOTONIC of the call, in nanoseconds
+    :param trace: have every step reported
+    :returns: the launch; its undo stack is to be closed when the sandbox has ended
+    :raises SetupError: a step failed; nothing is left
+    """
+    template = compiled.template(payload)
+    owned = bool(compiled.facts.get("die_with_owner", True))
+    blob, changed = template.blob(payload, trace=trace, owned=owned)
+    steps = tuple(changed.get(index, step) for index, step in enumerate(template.plan.steps))
+    started = Started(compiled, steps, began)
+    started.warnings.extend(template.plan.warnings)
+    try:
+        _run_actions(started, compiled, template, Phase.HOST)
+        _spawn(started, compiled, template, blob, descriptors)
+        try:
+            _follow(started, compiled, template)
+        except BaseException:
+            started.kill()
+            raise
+        started.release()
+    except BaseException:
+        close(started)
+        raise
+    return started
+
+
+def _run_actions(started: Started, compiled: Compiled, template: Template, phase: Phase) -> None:
+    for owned in template.plan.actions:
+        if owned.action.phase is phase:
+            try:
+                owned.action.run(started)
+            except OSError as error:
+                raise action_failed(compiled, owned, error) from error
+
+
+def _spawn(
+    started: Started, compiled: Compiled, template: Template, blob: bytes, descriptors: Mapping[int, int]
+) -> None:
+    plan = template.plan
+    theirs = -1
+    program = -1
+    try:
+        started.report, theirs = seqpacket_pair()
+        program = sealed_memfd("nsjail-py-plan", blob)
+        slots = [theirs, program, owner_pidfd()]
+        for name in list(plan.slots)[len(RESERVED) : plan.birth]:
+            if name.startswith("fd:"):
+                slots.append(descriptors[int(name[3:])])
+            else:
+                slots.append(started.descriptor(Slot(name)))
+        writes, gate = _map_writes(started.maps, plan.flags)
+        handed = any(each.action.phase is Phase.CREATED for each in plan.actions)
+        child = spawn(
+            flags=plan.flags,
+            stage=stage(),
+            slots=slots,
+            report=started.report,
+            writes=writes,
+            release_gate=gate if not handed else 0,
+        )
+        started.pid, started.pidfd = child.pid, child.pidfd
+    except SpawnError as error:
+        raise spawn_failed(compiled, plan, error) from error
+    finally:
+        for fd in (theirs, program):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _map_writes(maps: IdMaps | None, flags: int) -> tuple[list[tuple[str, bytes]], int]:
+    """What the parent writes into ``/proc/PID`` right after the clone, and the gate that waits for it."""
+    if maps is None or maps.helper or not flags & c.CLONE_NEWUSER:
+        return [], 0
+    return map_files(maps), c.NSJ_GATE_CREATED
+
+
+def map_files(maps: IdMaps) -> list[tuple[str, bytes]]:
+    """File names below ``/proc/PID`` and what is written to them, in order (user_namespaces(7))."""
+    writes = [] if maps.setgroups else [("setgroups", b"deny")]
+    return [*writes, ("uid_map", map_text(maps.uids)), ("gid_map", map_text(maps.gids))]
+
+
+def _follow(started: Started, compiled: Compiled, template: Template) -> None:
+    """Read reports until the payload runs."""
+    plan = template.plan
+    handed = [each for each in plan.actions if each.action.phase is Phase.CREATED]
+    if handed:
+        _run_actions(started, compiled, template, Phase.CREATED)
+        fds = [started.descriptor(slot) for each in handed for slot in each.action.fills]
+        release(started.report, c.NSJ_GATE_CREATED, fds, plan.birth)
+    init = bool(plan.facts.get("init", True))
+    while True:
+        received = read_report(started.report)
+        if received is None:
+            if init:
+                raise stage_died(wait(started.pidfd))
+            # payload as pid 1: exec has closed the stage's end of the socket
+            started.started = time.monotonic_ns()
+            started.payload = os.dup(started.pidfd)
+            return
+        report, fds = received
+        handler = _HANDLERS.get(report.kind)
+        if handler is not None:
+            handler(started, compiled, report, fds)
+        if report.kind == c.NSJ_REPORT_STARTED:
+            return
+
+
+def _on_failed(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
+    raise step_failed(compiled, started.steps, report)
+
+
+def _on_bad_plan(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
+    raise bad_plan(started.steps, report)
+
+
+def _on_skipped(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
+    step = started.steps[report.step]
+    if step.owner != "payload":  # of several working directories most are not there
+        started.warnings.append(f"{step.owner}: {step.text}: {os.strerror(report.error)}")
+
+
+def _on_trace(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
+    started.trace.append((report.step, report.ns))
+
+
+def _on_gate(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
+    if report.value[0] == c.NSJ_GATE_MAPPED and started.maps is not None:
+        for name, text in map_files(started.maps):
+            with open(f"/proc/{started.pid}/{name}", "wb") as file:
+                file.write(text)
+        release(started.report, c.NSJ_GATE_MAPPED)
+
+
+def _on_descriptor(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
+    started.terminal = fds[0]
+
+
+def _on_started(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
+    started.payload = fds[0]
+    started.started = report.ns
+
+
+_HANDLERS: dict[int, Callable[[Started, Compiled, Report, list[int]], None]] = {
+    c.NSJ_REPORT_FAILED: _on_failed,
+    c.NSJ_REPORT_BAD_PLAN: _on_bad_plan,
+    c.NSJ_REPORT_SKIPPED: _on_skipped,
+    c.NSJ_REPORT_TRACE: _on_trace,
+    c.NSJ_REPORT_GATE: _on_gate,
+    c.NSJ_REPORT_FD: _on_descriptor,
+    c.NSJ_REPORT_STARTED: _on_started,
+}
+
+
+def owner_pidfd() -> int:
+    """A pidfd of this process, made once; a forked child makes its own."""
+    global _owner
+    pid = os.getpid()
+    if _owner[0] != pid:
+        _owner = (pid, pidfd_open(pid))
+    return _owner[1]
+
+
+def close(started: Started) -> None:
+    """Close every descriptor of a launch, and take back what its actions did."""
+    for name in ("report", "pidfd", "payload", "terminal"):
+        fd = getattr(started, name)
+        if fd >= 0:
+            os.close(fd)
+            setattr(started, name, -1)
+    started.release()
+    started.undo.close()

@@ -1,0 +1,55 @@
+"""Where a command's program is, and what of the host it needs to run in the host view."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from nsjail_py.engine.compile import Compiled
+from nsjail_py.engine.payload import Payload
+from nsjail_py.engine.resolve import resolve
+from nsjail_py.spec.mnt import Bind, Mnt
+
+
+class Programs:
+    """Compiled sandboxes by the host directories that a program needs beyond those everybody sees.
+
+    :param base: the sandbox as its spec says
+    """
+
+    def __init__(self, base: Compiled) -> None:
+        self._base = base
+        self._by_prefixes: dict[tuple[str, ...], Compiled] = {(): base}
+        mnt = base.spec.section("mnt", Mnt)
+        self._resolving = mnt.root is None and mnt.overlay is None and mnt.view == "host" and mnt.mode in ("on", "try")
+
+    def find(self, payload: Payload) -> tuple[Compiled, Payload]:
+        """The sandbox for a payload, and the payload with the paths of its program."""
+        if not self._resolving:
+            return self._base, payload
+        resolved = resolve(payload.argv[0], self._path(payload.env), os.getcwd())
+        if not resolved.prefixes:
+            return self._base, payload
+        return self._with(resolved.prefixes), msgspec.structs.replace(payload, candidates=resolved.candidates)
+
+    def compiled(self, program: str, env: Mapping[str, str]) -> Compiled:
+        """The sandbox for a program."""
+        if not self._resolving:
+            return self._base
+        return self._with(resolve(program, self._path(env), os.getcwd()).prefixes)
+
+    def _path(self, env: Mapping[str, str]) -> str:
+        # a command is what the caller's shell would run; what the sandbox's own PATH adds comes after
+        return os.pathsep.join(filter(None, (os.environ.get("PATH"), env.get("PATH"))))
+
+    def _with(self, prefixes: tuple[str, ...]) -> Compiled:
+        found = self._by_prefixes.get(prefixes)
+        if found is None:
+            base = self._base
+            mnt = base.spec.section("mnt", Mnt)
+            mounts = (*mnt.mounts, *(Bind(target=prefix, source=prefix) for prefix in prefixes))
+            spec = base.spec.replace(mnt=msgspec.structs.replace(mnt, mounts=mounts))
+            found = self._by_prefixes[prefixes] = Compiled(spec, base.plugins, base.host)
+        return found

@@ -1,0 +1,67 @@
+"""The pid plugin: a pid namespace and the init in it (pid_namespaces(7))."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nsjail_py.plugin import Host, Line, Option, Part, Phase, Problem, Purpose, SandboxSpec, Slot, constants, hookimpl, steps
+from nsjail_py.plugin.namespaces import Namespace, Pid
+
+NAMESPACE = Namespace("pid", constants.CLONE_NEWPID)
+
+#: Kept open by init: the lock on the sandbox's id range, filled by the user plugin where there is one.
+RANGE = Slot("range")
+
+
+@hookimpl
+def nsjail_section() -> tuple[str, type[Pid]]:
+    return "pid", Pid
+
+
+@hookimpl
+def nsjail_options() -> Sequence[Option]:
+    return (
+        Option(flag="--no-init", help="the program itself is pid 1", fill=lambda value: {"pid": {"init": False}}),
+    )
+
+
+@hookimpl
+def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
+    section = spec.section("pid", Pid)
+    yield from NAMESPACE.check(section.mode, host)
+    if not section.init and not NAMESPACE.is_new(section.mode, host):
+        yield Problem("$.pid.init", "only the first process of a new pid namespace can be pid 1", "set pid.mode to on")
+
+
+@hookimpl
+def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
+    section = spec.section("pid", Pid)
+    facts = {"die_with_owner": section.die_with_owner}
+    if purpose == "exec":
+        return Part(steps=(steps.init(constants.NSJ_INIT_OUTSIDE),), facts={**facts, "init": True})
+    part = NAMESPACE.part(section.mode, host)
+    own = NAMESPACE.is_new(section.mode, host)
+    facts["own_pids"] = own
+    if own and section.init:
+        return Part(flags=part.flags, steps=(steps.init(0),), facts={**facts, "init": True})
+    if own and section.die_with_owner:
+        # a payload that is pid 1 has nobody in its namespace that could watch the owner: the stage stays outside
+        watched = (
+            steps.unshare(constants.CLONE_NEWPID, phase=Phase.IDENTITY, text="new pid namespace", rank=90),
+            steps.fork(rank=91),
+        )
+        return Part(steps=watched, facts={**facts, "init": False})
+    if own:
+        return Part(flags=part.flags, facts={**facts, "init": False})
+    flags = constants.NSJ_INIT_OUTSIDE | constants.NSJ_INIT_REAPER
+    return Part(
+        steps=(*part.steps, steps.init(flags)),
+        actions=part.actions,
+        warnings=part.warnings,
+        facts={**facts, "init": True},
+    )
+
+
+@hookimpl
+def nsjail_doctor(host: Host) -> Iterable[Line]:
+    return NAMESPACE.doctor(host)

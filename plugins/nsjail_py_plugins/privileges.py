@@ -1,0 +1,35 @@
+"""The privileges plugin: what the payload may do (capabilities(7), PR_SET_NO_NEW_PRIVS)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nsjail_py.plugin import Host, Part, Problem, Purpose, SandboxSpec, caps, hookimpl, steps
+from nsjail_py.plugin.sections import Privileges
+
+
+@hookimpl
+def nsjail_section() -> tuple[str, type[Privileges]]:
+    return "privileges", Privileges
+
+
+@hookimpl
+def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
+    for index, name in enumerate(spec.section("privileges", Privileges).capabilities):
+        if name not in caps.NAMES:
+            yield Problem(f"$.privileges.capabilities[{index}]", f"there is no capability {name}", "see capabilities(7)")
+
+
+@hookimpl
+def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
+    section = spec.section("privileges", Privileges)
+    mask = caps.mask(section.capabilities)
+    text = ", ".join(section.capabilities) or "none"
+    made = [
+        steps.bounding_set(mask, text),
+        # ambient, so that they also survive the exec of a payload that is not root inside
+        steps.capabilities(mask, mask, mask, mask, text),
+    ]
+    if section.no_new_privs:
+        made.append(steps.no_new_privs())
+    return Part(steps=tuple(made))
