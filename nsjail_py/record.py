@@ -38,6 +38,9 @@ class Record:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         fields = self.__match_args__
         values = dict(zip(fields, args, strict=False))
+        if len(args) == len(fields) and not kwargs:
+            self.__dict__.update(values)
+            return
         if len(args) > len(fields) or not values.keys().isdisjoint(kwargs) or not kwargs.keys() <= set(fields):
             raise TypeError(f"{type(self).__name__} takes the fields {', '.join(fields)}, each once")
         values |= kwargs

@@ -39,7 +39,8 @@ enum nsj_spawn_step {
 // Returns 0 or -errno. On failure no child is left and pid, pidfd are -1.
 //
 // The stage starts with every signal blocked, handlers reset (what the caller ignores stays ignored), an empty
-// environment, and all permitted capabilities also inheritable and ambient; the caller's descriptors are still open.
+// environment and all permitted capabilities, in a new user namespace also inheritable and ambient. The caller's
+// descriptors are still open.
 int nsj_spawn(struct nsj_spawn *s);
 
 // Makes a user namespace with the given maps and nothing in it, for id-mapped mounts: mount_setattr(2).
