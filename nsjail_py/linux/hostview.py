@@ -94,3 +94,20 @@ def _leads_to(root: str, path: str, link: str) -> set[str]:
     if not os.path.exists(os.path.join(root, target)):
         return set()
     return {"/".join(parts[:length]) for length in range(1, len(parts) + 1)}
+
+
+def is_home(path: str) -> bool:
+    """Whether a directory is somebody's home, or has the caller's below it.
+
+    :param path: absolute, with every symbolic link resolved
+    """
+    own = os.path.realpath(os.path.expanduser("~"))
+    return path in ("/root", "/home", own) or os.path.dirname(path) == "/home" or own.startswith(f"{path.rstrip('/')}/")
+
+
+def in_home(path: str) -> bool:
+    """Whether a file lies in somebody's home.
+
+    :param path: absolute, with every symbolic link resolved
+    """
+    return path.startswith(("/root/", "/home/", os.path.realpath(os.path.expanduser("~")) + "/"))

@@ -1,7 +1,7 @@
 """For plugins that mount: the kernel's calls, the kinds of mounts, and what the host's own root looks like."""
 
 from nsjail_py.linux import mounts
-from nsjail_py.linux.hostview import Entry, HostView
+from nsjail_py.linux.hostview import Entry, HostView, is_home
 from nsjail_py.linux.idmap import mapping_namespace, outside
 from nsjail_py.spec.mnt import (
     Bind,
@@ -40,6 +40,7 @@ __all__ = [
     "Symlink",
     "Sysfs",
     "Tmpfs",
+    "is_home",
     "mapping_namespace",
     "mounts",
     "outside",

@@ -6,8 +6,9 @@ on the host. Their parents are as good as they are, and a whole home holds keys 
 
 from __future__ import annotations
 
-import os
 import re
+
+from nsjail_py.plugin.mounting import is_home
 
 _ANCESTORS = frozenset({"/", "/run", "/var", "/var/run", "/proc", "/sys", "/dev", "/home", "/root"})
 
@@ -44,9 +45,3 @@ def reason(path: str, *, socket: bool) -> str | None:
         return "is a whole home, with all its keys and tokens"
     found = next((each for each in _SOCKETS if each.startswith(f"{path}/")), None)
     return f"holds the control socket {found}" if found else None
-
-
-def is_home(path: str) -> bool:
-    """Whether a directory is somebody's home or has one below it."""
-    own = os.path.realpath(os.path.expanduser("~"))
-    return path == "/root" or os.path.dirname(path) == "/home" or own == path or own.startswith(f"{path}/")
