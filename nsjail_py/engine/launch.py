@@ -5,6 +5,7 @@ The only caller of ``spawn``. Whatever fails, the child is killed and reaped and
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -185,7 +186,9 @@ def _on_bad_plan(started: Started, compiled: Compiled, report: Report, fds: list
 
 def _on_skipped(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
     step = started.steps[report.step]
-    if step.owner != "payload":  # of several working directories most are not there
+    # not there, or in need of what was not there: as the author of an optional step foresaw
+    foreseen = report.error in (errno.ENOENT, errno.EBADF)
+    if step.owner != "payload" and not foreseen:  # of several working directories most are not there
         started.warnings.append(f"{step.owner}: {step.text}: {os.strerror(report.error)}")
 
 

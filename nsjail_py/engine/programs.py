@@ -32,7 +32,8 @@ class Programs:
         resolved = resolve(payload.argv[0], self._path(payload.env), os.getcwd())
         if not resolved.prefixes:
             return self._base, payload
-        return self._with(resolved.prefixes), msgspec.structs.replace(payload, candidates=resolved.candidates)
+        argv = (*resolved.words, *payload.argv[1:])
+        return self._with(resolved.prefixes), msgspec.structs.replace(payload, argv=argv, candidates=resolved.candidates)
 
     def compiled(self, program: str, env: Mapping[str, str]) -> Compiled:
         """The sandbox for a program."""
@@ -49,7 +50,9 @@ class Programs:
         if found is None:
             base = self._base
             mnt = base.spec.section("mnt", Mnt)
-            mounts = (*mnt.mounts, *(Bind(target=prefix, source=prefix) for prefix in prefixes))
+            # what the spec itself puts there stays
+            named = {mount.target for mount in mnt.mounts}
+            mounts = (*mnt.mounts, *(Bind(target=each, source=each) for each in prefixes if each not in named))
             spec = base.spec.replace(mnt=msgspec.structs.replace(mnt, mounts=mounts))
             found = self._by_prefixes[prefixes] = Compiled(spec, base.plugins, base.host)
         return found

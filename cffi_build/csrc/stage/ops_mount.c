@@ -68,13 +68,15 @@ long op_SET_ATTR(struct stage *st, const struct value *arg) {
 }
 
 // A tree is attached where its own kind is: a file on a file, a directory on a directory.
-static enum path_kind kind_to_make(int tree, uint64_t flags) {
+static long kind_to_make(int tree, uint64_t flags) {
     if (flags != NSJ_ATTACH_MAKE)
         return flags == NSJ_ATTACH_MKFILE ? PATH_FILE : PATH_DIRECTORY;
     long fd = SYS(openat, tree, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0)
         SYS(close, fd);
-    return fd == -ENOTDIR ? PATH_FILE : PATH_DIRECTORY;
+    if (fd == -ENOTDIR)
+        return PATH_FILE;
+    return fd < 0 ? fd : PATH_DIRECTORY;
 }
 
 long op_ATTACH(struct stage *st, const struct value *arg) {
@@ -83,10 +85,13 @@ long op_ATTACH(struct stage *st, const struct value *arg) {
         return SYS(move_mount, tree, "", AT_FDCWD, arg[2].text, MOVE_MOUNT_F_EMPTY_PATH);
     doing(st, NSJ_AT_TARGET, 0);
     long target;
-    if (arg[3].n)
-        target = path_make(st, root, arg[2].text, kind_to_make(tree, arg[3].n), 0755);
-    else
+    if (arg[3].n) {
+        target = kind_to_make(tree, arg[3].n);
+        if (target >= 0)
+            target = path_make(st, root, arg[2].text, (enum path_kind)target, 0755);
+    } else {
         target = path_open(root, arg[2].text, O_PATH);
+    }
     if (target < 0)
         return target;
     doing(st, NSJ_AT_STEP, 0);
