@@ -1,0 +1,96 @@
+"""``nsjail-py run``: run a command in a sandbox."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import IO, Any
+
+import msgspec
+
+from nsjail_py.cli.attend import attend, exit_status
+from nsjail_py.cli.messages import UsageError, complain, error_status, printable
+from nsjail_py.cli.options import Choices, SandboxOptions, name, own
+from nsjail_py.cli.terminal import Terminal, window
+from nsjail_py.engine.process import Process
+from nsjail_py.engine.result import Result
+from nsjail_py.engine.terminal import DEFAULT_SIZE
+from nsjail_py.errors import SandboxError
+from nsjail_py.plugin.command import Option
+from nsjail_py.sandbox import Sandbox
+from nsjail_py.spec.process import Process as ProcessSection
+from nsjail_py.spec.spec import SandboxSpec
+
+_OWN = (
+    own("--name", "a name for exec, ps and joining", "name", metavar="NAME", read=name),
+    Option(
+        flag="--tty",
+        short="-t",
+        help="give it a terminal (it has one anyway where stdin and stdout are one)",
+        fill=lambda value: {"process": {"tty": value}},
+    ),
+    own("--interactive", "feed that terminal from stdin even where that is none", "interactive", short="-i"),
+    own("--result", "write how it ended, as JSON", "result", metavar="FILE"),
+    own("--trace", "show every step of the set-up with its time", "trace"),
+)
+
+
+def main(argv: Sequence[str], plugins: Sequence[str]) -> int:
+    """Run it and exit as the program does."""
+    options = SandboxOptions("run [OPTIONS] [--] COMMAND…", "Run a command in a sandbox.", plugins, _OWN)
+    spec, choices, command = options.parse(argv)
+    if not command:
+        raise options.parser.missing("the command")
+    if choices.result is None:
+        return exit_status(_run(options, spec, choices, command))
+    with _opened(choices.result) as file:
+        try:
+            result = _run(options, spec, choices, command)
+        except SandboxError as error:
+            _write(file, {"status": error_status(error), "error": error.message, "hint": error.hint})
+            raise
+        fields = msgspec.structs.asdict(result)
+        # What it wrote went to the command's own stdout and stderr.
+        kept = {key: value for key, value in fields.items() if key not in ("stdout", "stderr")}
+        _write(file, {"status": exit_status(result), **kept})
+    return exit_status(result)
+
+
+def _run(options: SandboxOptions, spec: SandboxSpec, choices: Choices, command: Sequence[str]) -> Result[Any]:
+    sandbox = Sandbox(spec, plugins=options.plugins)
+    tty = spec.section("process", ProcessSection).tty or (os.isatty(0) and os.isatty(1))
+    size = (window() if tty else None) or DEFAULT_SIZE
+    with sandbox.start(command, name=choices.name, tty=tty, window=size, trace=choices.trace) as process:
+        if choices.trace:
+            _show_trace(process)
+        result = attended(process, choices.interactive)
+    if choices.trace:
+        for warning in result.warnings:
+            complain(f"warning: {warning}")
+    return result
+
+
+def attended(process: Process, interactive: bool) -> Result[Any]:
+    """Stay with a process until it ends, on a terminal where it has one."""
+    if process.terminal is None:
+        return attend(process, None)
+    with Terminal(process, feed=interactive) as terminal:
+        return attend(process, terminal)
+
+
+def _show_trace(process: Process) -> None:
+    for owner, text, ns in process.trace:
+        print(f"{ns / 1e6:9.3f} ms  {owner:10}  {printable(text)}", file=sys.stderr)
+
+
+def _opened(path: str) -> IO[bytes]:
+    """Opened before anything runs: a result that cannot be written is no surprise at the end."""
+    try:
+        return open(path, "wb")
+    except OSError as error:
+        raise UsageError(f"--result: cannot write {path}: {error.strerror}") from error
+
+
+def _write(file: IO[bytes], value: object) -> None:
+    file.write(msgspec.json.format(msgspec.json.encode(value)) + b"\n")
