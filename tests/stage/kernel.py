@@ -1,0 +1,41 @@
+"""Numbers of the kernel that these tests need and Python does not have."""
+
+from __future__ import annotations
+
+import platform
+import struct
+
+NEWNS, NEWUTS, NEWIPC = 0x20000, 0x4000000, 0x8000000
+NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
+
+OPEN_TREE_CLONE, AT_EMPTY_PATH, AT_RECURSIVE = 1, 0x1000, 0x8000
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_IDMAP = 1, 8, 0x100000
+MS_BIND, MS_SHARED, MS_PRIVATE = 4096, 1 << 20, 1 << 18
+RESOLVE_BENEATH = 8
+
+_X86_64 = {"memfd_create": 319, "lseek": 8, "prctl": 157, "clone": 56, "keyctl": 250, "umask": 95, "uname": 63}
+_AARCH64 = {"memfd_create": 279, "lseek": 62, "prctl": 167, "clone": 220, "keyctl": 219, "umask": 166, "uname": 160}
+NR = {"x86_64": _X86_64, "aarch64": _AARCH64}[platform.machine()]
+
+_SECCOMP_RET_ALLOW, _SECCOMP_RET_ERRNO, _SECCOMP_RET_USER_NOTIF = 0x7FFF0000, 0x00050000, 0x7FC00000
+
+
+def _filter(number: int, action: int) -> bytes:
+    """A seccomp program that takes one action for one call, and allows all others."""
+    program = [
+        (0x20, 0, 0, 0),  # load the number
+        (0x15, 0, 1, number),  # equal?
+        (0x06, 0, 0, action),
+        (0x06, 0, 0, _SECCOMP_RET_ALLOW),
+    ]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
+
+
+def refusing(call: str, error: int) -> bytes:
+    """A filter under which one call fails."""
+    return _filter(NR[call], _SECCOMP_RET_ERRNO | error)
+
+
+def notifying(call: str) -> bytes:
+    """A filter that asks a listener about one call."""
+    return _filter(NR[call], _SECCOMP_RET_USER_NOTIF)
