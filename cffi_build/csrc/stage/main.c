@@ -25,8 +25,9 @@ static long start(struct stage *st) {
     st->owner = -1;
     doing(st, NSJ_AT_START, 0);
     const uint64_t all = ~0ull; // until EXEC: init takes its signals from a descriptor
-    SYS(rt_sigprocmask, 0 /* SIG_BLOCK */, &all, 0, sizeof all);
-    long r = SYS(close_range, 0, NSJ_SLOT_BASE - 1, 0);
+    long r = SYS(rt_sigprocmask, 0 /* SIG_BLOCK */, &all, 0, sizeof all);
+    if (r == 0)
+        r = SYS(close_range, 0, NSJ_SLOT_BASE - 1, 0);
     if (r < 0)
         return r;
     struct nsj_flow flow = {.begun = false};

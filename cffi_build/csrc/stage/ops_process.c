@@ -70,8 +70,8 @@ long op_CHDIR(struct stage *st, const struct value *arg) {
 
 long op_UMASK(struct stage *st, const struct value *arg) {
     (void)st;
-    SYS(umask, arg[0].n);
-    return 0;
+    long r = SYS(umask, arg[0].n);
+    return r < 0 ? r : 0;
 }
 
 long op_KEYRING(struct stage *st, const struct value *arg) {
