@@ -72,8 +72,10 @@ def _starter(argv: list[str], sandbox: dict[str, Any] | None) -> Callable[[], in
         return lambda: subprocess.run(argv, capture_output=True).returncode
     # a caller that only ever calls subprocess.run stays as small as it is
     from nsjail_py import Sandbox
+    from nsjail_py.plugin.manager import Plugins
+    from nsjail_py.spec.codec import decode
 
-    compiled = Sandbox(**sandbox)
+    compiled = Sandbox(**(sandbox | {"spec": decode(sandbox["spec"], "json", Plugins().types)}))
     return lambda: compiled.run(argv, capture_output=True).returncode
 
 

@@ -151,7 +151,8 @@ def _sets(report: Report, place: Place, runs: int) -> None:
     cases = []
     with place.caller() as caller:
         for name, (sections, letters) in SETS.items():
-            spec = {section: {"mode": "on" if section in sections else "off"} for section in SECTIONS}
+            spec: dict[str, Any] = {each: {"mode": "on" if each in sections else "off"} for each in SECTIONS}
+            spec["mnt"]["proc"] = "pid" in sections  # procfs shows a pid namespace of the sandbox's own
             arguments: dict[str, Any] = {"profile": "trusted", "spec": spec}
             if "mnt" in sections:
                 arguments["rootfs"] = str(place.root)
