@@ -11,8 +11,8 @@ class LiveProcess(Protocol):
     """A sandbox, as hooks see it."""
 
     @property
-    def name(self) -> str:
-        """Its name."""
+    def name(self) -> str | None:
+        """The name of its record; ``None`` where it has none."""
 
     @property
     def pid(self) -> int:

@@ -51,27 +51,44 @@ def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:  # type: i
 
 @hookspec
 def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
-    """What this plugin wants done, or ``None``. Pure: no system call, no file."""
+    """What this plugin wants done, or ``None``. Pure: no system call, no file.
+
+    :param purpose: in a running sandbox (``exec``) everything up to phase INIT has been done
+    """
 
 
 @hookspec
 def nsjail_update(process: LiveProcess, changes: Mapping[str, Any]) -> None:
-    """Apply changed values of the plugin's section to a running sandbox."""
+    """Apply changed values of the plugin's section to a running sandbox; only the section's owner is asked.
+
+    :param changes: the new values by field name, decoded and checked as a spec's
+    :raises UnsupportedError: one of them cannot be changed now
+    """
 
 
 @hookspec
 def nsjail_usage(process: LiveProcess) -> Mapping[str, Any]:  # type: ignore[empty-body]
-    """Measurements to merge into ``Result.usage``. Called while it runs on request, and once before teardown."""
+    """Measurements to merge into ``Result.usage``.
+
+    Called when the payload has ended and nothing is undone yet. A failure becomes a warning of the result.
+    """
 
 
 @hookspec
 def nsjail_verdict(process: LiveProcess, evidence: Evidence) -> str | None:
-    """The reason for the end, as far as this plugin can tell; the core ranks the reasons."""
+    """The reason for the end, as far as this plugin can tell, or ``None``; the core ranks the reasons.
+
+    Called after ``nsjail_usage``. A failure becomes a warning of the result.
+    """
 
 
 @hookspec(firstresult=True)
 def nsjail_explain(error: OSError, owner: str, spec: SandboxSpec, host: Host) -> str | None:
-    """A hint for a step that failed, where this plugin knows one. ``error`` has ``errno``, ``filename`` and ``step``."""
+    """A hint for a step that failed, where this plugin knows one.
+
+    :param error: the ``SetupError``: it has ``errno``, ``filename`` and ``step``
+    :param owner: the section name of the plugin whose step it is
+    """
 
 
 @hookspec
@@ -83,5 +100,9 @@ def nsjail_doctor(host: Host) -> Iterable[Line]:  # type: ignore[empty-body]
 def nsjail_sweep(record: Mapping[str, Any]) -> Iterable[str]:  # type: ignore[empty-body]
     """Undo what a sandbox whose owner is dead left behind; say in a line each what was undone.
 
-    :param record: the dead sandbox's record; ``record["facts"]`` holds the facts of its plan
+    Also called for what was already undone in part, or never done. Where it raises, the record is kept and the next
+    sweep tries again.
+
+    :param record: the dead sandbox's record (``nsjail_py.running.Running``) as plain data: its ``name``, and in
+        ``facts`` the facts of its plan
     """

@@ -41,7 +41,6 @@ def mapping(spec: SandboxSpec, host: Host) -> Mapping:
         return "single" if section.map == "single" else "range"
     if section.map == "range":
         return "subids"
-    uid, gid = payload_ids(spec)
     groups = spec.section("process", Process).groups
     if section.map == "auto" and groups and host.subuids and host.subgids:
         return "subids"

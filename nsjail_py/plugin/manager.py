@@ -7,20 +7,26 @@ section or when it is named: no scan at start, and no installed package can sile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
+import msgspec
 import pluggy
 
-from nsjail_py.errors import PluginError, Problem
+from nsjail_py.errors import PluginError, Problem, SandboxError, UnsupportedError
 from nsjail_py.linux.host import Host
 from nsjail_py.plan.part import Part
 from nsjail_py.plugin import hookspecs
+from nsjail_py.plugin import installed as packages
 from nsjail_py.plugin.command import Command, Option
+from nsjail_py.plugin.evidence import Evidence, Line, LiveProcess
 from nsjail_py.plugin.hookspecs import Purpose
+from nsjail_py.plugin.installed import ENTRY_POINTS
 from nsjail_py.spec.section import Section
 from nsjail_py.spec.spec import SandboxSpec
+
+__all__ = ["BUILTINS", "ENTRY_POINTS", "Plugins", "installed"]
 
 #: The built-in plugins, by section. The entry points of the package say the same; a test keeps the two equal.
 BUILTINS: Mapping[str, str] = {
@@ -36,7 +42,24 @@ BUILTINS: Mapping[str, str] = {
     "privileges": "nsjail_py_plugins.privileges",
 }
 
-ENTRY_POINTS = "nsjail_py.plugins"
+#: What the elements of a hook's answer are.
+_ELEMENTS: Mapping[str, type] = {
+    "nsjail_options": Option,
+    "nsjail_commands": Command,
+    "nsjail_check": Problem,
+    "nsjail_doctor": Line,
+    "nsjail_sweep": str,
+}
+#: What a hook's answer is, for those that answer with one thing.
+_ANSWERS: Mapping[str, type] = {
+    "nsjail_plan": Part,
+    "nsjail_usage": Mapping,
+    "nsjail_verdict": str,
+    "nsjail_explain": str,
+}
+
+#: Owner, function, and the names of the parameters that it takes.
+Implementation = tuple[str, Any, tuple[str, ...]]
 
 
 class Plugins:
@@ -46,115 +69,225 @@ class Plugins:
     :raises PluginError: one is not installed, cannot be imported, or owns a section that is taken
     """
 
+    _builtin: Plugins | None = None
+    _types: dict[str, type[Section]]
+    _loaded: dict[str, object]
+    _hooks: dict[str, tuple[Implementation, ...]]
+
     def __init__(self, extra: Iterable[object] = ()) -> None:
-        self._manager = pluggy.PluginManager("nsjail_py")
-        self._manager.add_hookspecs(hookspecs)
-        self._types: dict[str, type[Section]] = {}
-        for name, module in BUILTINS.items():
-            self._register(name, import_module(module))
+        base = _builtins()
+        self._types = dict(base._types)
+        self._loaded = dict(base._loaded)
+        self._hooks = dict(base._hooks)
         for plugin in extra:
             self.load(plugin)
 
     def __repr__(self) -> str:
-        return f"<Plugins {', '.join(self._types)}>"
+        return f"<Plugins {', '.join(self._loaded)}>"
 
-    def load(self, plugin: object) -> None:
-        """Load one more plugin: the name of an entry point, or an object that implements hooks."""
-        if not isinstance(plugin, str):
-            self._register(None, plugin)
-        elif plugin not in self._types:
-            self._register(plugin, _import(plugin))
+    # ---- which there are ----
 
     @property
     def types(self) -> Mapping[str, type[Section]]:
         """The sections of a spec and their types."""
         return self._types
 
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """The names of those that are not built in."""
+        return tuple(name for name in self._loaded if name not in BUILTINS)
+
+    def load(self, plugin: object) -> None:
+        """Load one more plugin, unless it is loaded: the name of an entry point, or an object that implements hooks.
+
+        :raises PluginError: it is not installed, cannot be imported, is no plugin, or owns a section that is taken
+        """
+        if isinstance(plugin, str):
+            if plugin not in self._loaded:
+                self._add(plugin, packages.load(plugin))
+        elif not any(plugin is each for each in self._loaded.values()):
+            self._add(None, plugin)
+
     def load_for(self, sections: Iterable[str]) -> None:
         """Load the plugins of the sections that a spec uses. A section that no plugin owns is left to the decoder."""
         for name in sections:
-            if name not in self._types and _entry_point(name) is not None:
+            if name not in self._loaded and packages.find(name) is not None:
                 self.load(name)
 
-    def check(self, spec: SandboxSpec, host: Host) -> list[Problem]:
-        """All plugins' problems with a spec."""
-        return [problem for _, found in self._each("nsjail_check", spec=spec, host=host) for problem in found]
-
-    def plan(self, spec: SandboxSpec, host: Host, purpose: Purpose) -> list[tuple[str, Part]]:
-        """All plugins' parts, each with its owner's section name."""
-        return self._each("nsjail_plan", spec=spec, host=host, purpose=purpose)
+    # ---- what they say ----
 
     def options(self) -> list[tuple[str, list[Option]]]:
         """Command-line options by owner."""
-        return [(owner, list(options)) for owner, options in self._each("nsjail_options")]
+        return self.each("nsjail_options")
 
     def commands(self) -> list[Command]:
         """Verbs that plugins add."""
-        return [command for _, commands in self._each("nsjail_commands") for command in commands]
+        return [command for _, commands in self.each("nsjail_commands") for command in commands]
+
+    def check(self, spec: SandboxSpec, host: Host) -> list[Problem]:
+        """All plugins' problems with a spec."""
+        return [problem for _, found in self.each("nsjail_check", spec=spec, host=host) for problem in found]
+
+    def plan(self, spec: SandboxSpec, host: Host, purpose: Purpose) -> list[tuple[str, Part]]:
+        """All plugins' parts, each with its owner's section name."""
+        parts: list[tuple[str, Part]] = self.each("nsjail_plan", spec=spec, host=host, purpose=purpose)
+        for owner, part in parts:
+            try:
+                msgspec.json.encode(part.facts)
+            except TypeError as error:  # they go into the sandbox's record
+                raise _broken(owner, "nsjail_plan", f"its facts cannot be written as JSON: {error}") from error
+        return parts
+
+    def update(self, section: str, process: LiveProcess, changes: Mapping[str, Any]) -> None:
+        """Have the owner of a section apply changes to a running sandbox.
+
+        :raises UnsupportedError: the section cannot be changed while a sandbox runs
+        """
+        if not any(owner == section for owner, _, _ in self._hooks["nsjail_update"]):
+            raise UnsupportedError(f"{section} cannot be changed while the sandbox runs", hint="start another one")
+        for owner, function, names in self._hooks["nsjail_update"]:
+            if owner == section:
+                _call(owner, "nsjail_update", function, names, {"process": process, "changes": changes})
+
+    def usage(self, process: LiveProcess) -> list[tuple[str, Mapping[str, Any]]]:
+        """Measurements by owner."""
+        return self.each("nsjail_usage", process=process)
+
+    def verdicts(self, process: LiveProcess, evidence: Evidence) -> list[tuple[str, str]]:
+        """Reasons for the end, by owner."""
+        return self.each("nsjail_verdict", process=process, evidence=evidence)
 
     def explain(self, error: OSError, owner: str, spec: SandboxSpec, host: Host) -> str | None:
         """A hint for a failed step; the owner of the step is asked first."""
-        answers = dict(self._each("nsjail_explain", error=error, owner=owner, spec=spec, host=host))
-        return answers.get(owner) or next(iter(answers.values()), None)
+        arguments = {"error": error, "owner": owner, "spec": spec, "host": host}
+        for name, function, names in sorted(self._hooks["nsjail_explain"], key=lambda each: each[0] != owner):
+            hint: str | None = _call(name, "nsjail_explain", function, names, arguments)
+            if hint is not None:
+                return hint
+        return None
+
+    def doctor(self, host: Host) -> list[tuple[str, list[Line]]]:
+        """Lines for ``nsjail-py doctor``, by owner."""
+        return self.each("nsjail_doctor", host=host)
+
+    def sweep(self, record: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, Exception]]]:
+        """Have every plugin undo what a dead sandbox left behind; the failure of one keeps no other from its work.
+
+        :returns: what was undone, and the failures by owner
+        """
+        done: list[str] = []
+        failed: list[tuple[str, Exception]] = []
+        for owner, function, names in self._hooks["nsjail_sweep"]:
+            try:
+                done += _call(owner, "nsjail_sweep", function, names, {"record": record}) or ()
+            except (SandboxError, OSError) as error:
+                failed.append((owner, error))
+        return done, failed
 
     def each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """Call a hook of every plugin that has it.
 
-        :returns: pairs of the owner's section name and what it returned, without ``None``
-        :raises PluginError: an implementation by someone else raised something that is not a SandboxError
+        :returns: pairs of the owner's section name and what it returned, without ``None``, in the order of the names
+        :raises PluginError: an implementation raised something that is neither a SandboxError nor an OSError, which is
+            the ``__cause__``, or returned what the hook must not return
         """
-        return self._each(hook, **arguments)
+        # one by one, not through pluggy's own caller: a part must be attributed to its owner
+        answers = [(owner, _call(owner, hook, fn, names, arguments)) for owner, fn, names in self._hooks[hook]]
+        return [(owner, answer) for owner, answer in answers if answer is not None]
 
-    def _each(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        results: list[tuple[str, Any]] = []
-        # called one by one, not through the caller: a part must be attributed to its owner
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            result = implementation.function(*(arguments[name] for name in implementation.argnames))
-            if result is not None:
-                results.append((implementation.plugin_name, result))
-        results.sort(key=lambda pair: pair[0])
-        return results
+    # ---- loading ----
 
-    def _register(self, name: str | None, plugin: object) -> None:
-        section: Callable[[], tuple[str, type[Section]]] | None = getattr(plugin, "nsjail_section", None)
-        owned, kind = section() if section else (name, None)
-        if owned is None:
-            raise PluginError(f"{plugin!r} owns no section: it needs the hook nsjail_section")
-        if owned in self._types:
-            raise PluginError(f"two plugins own the section {owned}")
+    def _add(self, name: str | None, plugin: object) -> None:
+        owned, kind = _section(name, plugin)
+        if owned in self._loaded:
+            raise PluginError(f"two plugins own the section {owned}", hint="load one of them")
         if name is not None and owned != name:
             raise PluginError(f"the entry point {name} owns the section {owned}: the two names must be equal")
+        for hook, function, names in _implementations(owned, plugin):
+            self._hooks[hook] = tuple(sorted((*self._hooks[hook], (owned, function, names)), key=lambda each: each[0]))
+        self._loaded[owned] = plugin
         if kind is not None:
             self._types[owned] = kind
-        try:
-            self._manager.register(plugin, owned)
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise PluginError(f"plugin {owned}: {error}") from error
 
 
-def _entry_point(name: str) -> Any:
-    from importlib.metadata import entry_points
-
-    return next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
-
-
-def _import(name: str) -> object:
-    found = _entry_point(name)
+def _builtins() -> Plugins:
+    """The built-in plugins, read once: pluggy takes longer to register them than a sandbox takes to start."""
+    found = Plugins._builtin
     if found is None:
-        raise PluginError(f"no plugin {name} is installed", hint=f"install the package that has it, in this environment")
+        found = Plugins.__new__(Plugins)
+        found._types = {}
+        found._loaded = {}
+        found._hooks = dict.fromkeys(_HOOKS, ())
+        for name, module in BUILTINS.items():
+            found._add(name, import_module(module))
+        Plugins._builtin = found
+    return found
+
+
+_HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("nsjail_"))
+
+
+def _section(name: str | None, plugin: object) -> tuple[str, type[Section] | None]:
+    """The section that a plugin owns, and its type; one that is named and owns none has only the name."""
+    hook = getattr(plugin, "nsjail_section", None)
+    who = name or repr(plugin)
+    if hook is None:
+        if name is None:
+            raise PluginError(f"{plugin!r} owns no section: it needs the hook nsjail_section")
+        return name, None
+    answer = _call(who, "nsjail_section", hook, (), {})
+    match answer:
+        case (str(owned), type() as kind) if issubclass(kind, Section) and owned.isidentifier():
+            return owned, kind
+        case _:
+            raise _broken(who, "nsjail_section", f"returned {answer!r}, not a name and a type of Section")
+
+
+def _implementations(owner: str, plugin: object) -> list[tuple[str, Any, tuple[str, ...]]]:
+    for hook in _HOOKS:
+        if callable(getattr(plugin, hook, None)) and not hasattr(getattr(plugin, hook), "nsjail_py_impl"):
+            raise PluginError(f"plugin {owner}: {hook} is not marked as a hook", hint="write @hookimpl above it")
+    manager = pluggy.PluginManager("nsjail_py")
+    manager.add_hookspecs(hookspecs)
     try:
-        return found.load()  # type: ignore[no-any-return]
+        manager.register(plugin, owner)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"plugin {owner}: {error}") from error
+    found = []
+    for hook in _HOOKS:
+        for each in getattr(manager.hook, hook).get_hookimpls():
+            if each.hookwrapper or each.wrapper:
+                raise PluginError(f"plugin {owner}: {hook} is a wrapper, which would come between another and the core")
+            found.append((hook, each.function, each.argnames))
+    return found
+
+
+def _call(owner: str, hook: str, function: Any, names: tuple[str, ...], arguments: Mapping[str, Any]) -> Any:
+    try:
+        answer = function(*[arguments[name] for name in names])
+        if hook in _ELEMENTS and answer is not None:
+            answer = [answer] if isinstance(answer, str) else list(answer)  # a generator runs here, not at its reader's
+    except (SandboxError, OSError):
+        raise
     except Exception as error:
-        raise PluginError(f"plugin {name} cannot be imported: {error}") from error
+        raise _broken(owner, hook, f"{type(error).__name__}: {error}") from error
+    if answer is None:
+        return None
+    element, kind = _ELEMENTS.get(hook), _ANSWERS.get(hook)
+    if element is not None:
+        for each in answer:
+            if not isinstance(each, element):
+                raise _broken(owner, hook, f"returned {type(each).__name__} {each!r} in place of {element.__name__}")
+    if kind is not None and not isinstance(answer, kind):
+        raise _broken(owner, hook, f"returned {type(answer).__name__} {answer!r} in place of {kind.__name__}")
+    return answer
+
+
+def _broken(owner: str, hook: str, what: str) -> PluginError:
+    return PluginError(f"plugin {owner}: {hook}: {what}", hint="a mistake in the plugin, not in the spec: tell its author")
 
 
 def installed() -> list[tuple[str, str]]:
-    """Name and distribution of every installed plugin by someone else."""
-    from importlib.metadata import entry_points
-
-    return sorted(
-        (point.name, point.dist.name if point.dist else "")
-        for point in entry_points(group=ENTRY_POINTS)
-        if point.name not in BUILTINS
-    )
+    """Name and package of every installed plugin by someone else, loaded or not."""
+    return packages.strangers(frozenset(BUILTINS))

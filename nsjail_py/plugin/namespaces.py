@@ -16,8 +16,8 @@ from nsjail_py.plan.launch import Launch
 from nsjail_py.plan.part import Part, Slot
 from nsjail_py.plan.phases import Phase
 from nsjail_py.plugin.evidence import Line
-from nsjail_py.spec.namespaces import Cgroupns, Ipc, Net, Pid, Timens, User, Uts
 from nsjail_py.running import pid_of
+from nsjail_py.spec.namespaces import Cgroupns, Ipc, Net, Pid, Timens, User, Uts
 from nsjail_py.spec.units import Mode, parse_mode
 
 __all__ = ["Cgroupns", "Ipc", "Namespace", "Net", "OpenNamespace", "Pid", "Timens", "User", "Uts"]
@@ -91,7 +91,8 @@ class Namespace:
                 f"see nsjail-py doctor, or set {self.section}.mode to try",
             )
         elif parsed.kind == "path" and not os.path.exists(parsed.value):
-            yield Problem(path, f"{parsed.value} does not exist", "name a file such as /run/netns/NAME or /proc/PID/ns/KIND")
+            hint = "name a file such as /run/netns/NAME or /proc/PID/ns/KIND"
+            yield Problem(path, f"{parsed.value} does not exist", hint)
         elif parsed.kind == "pid" and not os.path.exists(f"/proc/{parsed.value}"):
             yield Problem(path, f"there is no process {parsed.value}", "name a running process")
         elif parsed.kind == "name":
