@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nsjail_py.errors import SpecError
-from nsjail_py.spec.codec import decode
+from nsjail_py.spec.codec import decode, read
 from nsjail_py.spec.namespaces import Uts
 from nsjail_py.spec.profiles import DEFAULT, profile, profile_path, profiles, raw_profile
 from nsjail_py.spec.spec import SandboxSpec
@@ -22,13 +22,15 @@ def test_each_decodes(name: str) -> None:
     assert profile(name, TYPES) == decode(raw_profile(name), "toml", TYPES)
 
 
-def test_today_both_are_equivalent() -> None:
-    assert profile("trusted", TYPES) == profile("default", TYPES)
+def test_the_default_profile_is_not_read_because_it_says_nothing() -> None:
+    assert read(profile_path(DEFAULT)) == {}
+    assert profile(DEFAULT, TYPES) == SandboxSpec()
+    assert raw_profile(DEFAULT) == {}
 
 
-@pytest.mark.parametrize("name", profiles())
-def test_today_they_say_no_more_than_the_defaults(name: str) -> None:
-    spec = profile(name, TYPES)
+def test_today_trusted_says_no_more_than_the_defaults() -> None:
+    spec = profile("trusted", TYPES)
+    assert spec.names() == ("user", "privileges")
     assert all(section == type(section)() for _, section in spec.items())
 
 
