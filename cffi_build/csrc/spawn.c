@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "contract.h"
@@ -222,6 +223,20 @@ static long open_proc(const struct child *child) {
     return proc;
 }
 
+// The files in /proc of a process that is not dumpable belong to root, and a child takes after its parent until its
+// exec is over, which is a little after it has left the parent's memory and is announced by nothing.
+static void wait_until_owned(struct child *child, long proc, const char *name) {
+    const struct timespec pause = {.tv_nsec = 100000};
+    if (!child->spawn)
+        return; // it never executes anything
+    wait_until_separate(child);
+    long fd = -EACCES;
+    for (int i = 0; i < 1000 && (fd = RAW4(openat, proc, name, O_WRONLY | O_CLOEXEC, 0)) == -EACCES; i++)
+        RAW2(nanosleep, &pause, NULL);
+    if (fd >= 0)
+        RAW1(close, fd);
+}
+
 static long write_file(long proc, const struct nsj_file_write *write) {
     long fd = RAW4(openat, proc, write->name, O_WRONLY | O_CLOEXEC, 0);
     if (fd < 0)
@@ -233,13 +248,12 @@ static long write_file(long proc, const struct nsj_file_write *write) {
 
 // Returns 0 or -errno; `failed` becomes the index of the file that could not be written.
 static long write_maps(struct child *child, const struct nsj_file_write *writes, int nwrites, int *failed) {
-    // While it shares the memory of a process that is not dumpable, the child's files in /proc belong to root.
-    if (child->spawn && RAW1(prctl, PR_GET_DUMPABLE) != 1)
-        wait_until_separate(child);
     long proc = open_proc(child);
     if (proc < 0)
         return proc;
     long rc = 0;
+    if (nwrites > 0 && RAW1(prctl, PR_GET_DUMPABLE) != 1)
+        wait_until_owned(child, proc, writes[0].name);
     for (int i = 0; i < nwrites && rc == 0; i++) {
         *failed = i;
         rc = write_file(proc, &writes[i]);
