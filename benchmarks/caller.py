@@ -18,7 +18,7 @@ from typing import Any, Self
 from benchmarks.measure import Case
 
 #: Starts that are not counted, at the beginning of every batch.
-UNCOUNTED = 5
+UNCOUNTED = 2
 
 
 class Caller:

@@ -111,7 +111,7 @@ def _starts(place: Place, caller: Caller, gap: float) -> list[Case]:
         caller.case(RUN, ["/bin/true"], sandbox=place.sandbox(), gap=gap),
         caller.case("subprocess.run, no isolation", [true], gap=gap),
     ]
-    if place.who == "root":
+    if not place.prefix and os.geteuid() == 0:  # only root makes id-mapped mounts
         cases.insert(1, place.bare("floor, idmapped root", options=[*options, "-i"]))
     if shutil.which("bwrap"):
         cases.append(caller.case("bubblewrap", place.bubblewrap(), gap=gap))

@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+#: Runs of one case before the next has its turn: the fewer, the more alike is what happens to all meanwhile.
+SHARE = 5
+
 #: Runs the case so many times and returns as many times in milliseconds.
 Batch = Callable[[int], list[float]]
 
@@ -70,6 +73,10 @@ class Table:
         """How many times the median of ``to`` the median of ``name`` is."""
         return self.row(name).median / self.row(to).median
 
+    def ratio_of_minima(self, name: str, to: str) -> float:
+        """The same of the fastest runs: what is left of it on a machine that others use too."""
+        return self.row(name).min / self.row(to).min
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -107,17 +114,14 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def interleave(cases: Sequence[Case], runs: int, *, rounds: int = 10) -> tuple[Row, ...]:
+def interleave(cases: Sequence[Case], runs: int) -> tuple[Row, ...]:
     """Measure the cases in turns, so that a slow minute of the machine falls on all of them.
 
     :param cases: in the order of the table; every second round goes through them backwards
-    :param runs: how often each is run in all
-    :param rounds: in how many turns
+    :param runs: how often each is run in all, ``SHARE`` at a time
     """
     times: dict[str, list[float]] = {case.name: [] for case in cases}
-    rounds = min(rounds, runs)
-    for turn in range(rounds):
-        share = runs // rounds + (turn < runs % rounds)
+    for turn, done in enumerate(range(0, runs, SHARE)):
         for case in cases if turn % 2 == 0 else reversed(cases):
-            times[case.name] += case.batch(share)
+            times[case.name] += case.batch(min(SHARE, runs - done))
     return tuple(Row(case.name, tuple(times[case.name])) for case in cases)

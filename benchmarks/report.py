@@ -13,12 +13,12 @@ from benchmarks.measure import Bar, Report, Table
 
 def _table(table: Table) -> list[str]:
     width = max(len(row.name) for row in table.rows)
-    base = table.row(table.base).median
-    lines = [table.title, f"  {'':{width}}  {'runs':>5} {'min':>9} {'median':>9} {'p95':>9}  ratio"]
+    lines = [table.title, f"  {'':{width}}  {'runs':>5} {'min':>9} {'median':>9} {'p95':>9}  ratio (of minima)"]
     for row in table.rows:
         figures = f"{len(row.times):5} {row.min:9.3f} {row.median:9.3f} {row.p95:9.3f}"
-        lines.append(f"  {row.name:{width}}  {figures}  {row.median / base:5.2f}")
-    lines.append(f"  milliseconds; the ratio is of medians, to {table.base}")
+        ratios = f"{table.ratio(row.name, table.base):5.2f} ({table.ratio_of_minima(row.name, table.base):.2f})"
+        lines.append(f"  {row.name:{width}}  {figures}  {ratios}")
+    lines.append(f"  milliseconds; the ratios are to {table.base}")
     return lines
 
 
@@ -64,6 +64,7 @@ def data(reports: Sequence[Report]) -> dict[str, Any]:
                                 "median": row.median,
                                 "p95": row.p95,
                                 "ratio": table.ratio(row.name, table.base),
+                                "ratio_of_minima": table.ratio_of_minima(row.name, table.base),
                                 "times": row.times,
                             }
                             for row in table.rows
