@@ -125,9 +125,11 @@ class OrdinaryUser:
     """Runs things as uid and gid 12345 without groups, or, where this is not root, as whoever it is.
 
     :param home: its home directory
+    :ivar reach: what it must be able to reach, closed directories above or not
     """
 
     def __init__(self, home: Path) -> None:
+        self.reach = [SOURCES, home]
         self.uid = ORDINARY if os.geteuid() == 0 else os.geteuid()
         self.home = home
 
@@ -135,7 +137,7 @@ class OrdinaryUser:
         """What to give to ``subprocess.Popen``, with ``env()``."""
         if self.uid == os.geteuid():
             return [str(word) for word in argv]
-        return as_other_user(argv, uid=self.uid, reach=[SOURCES, self.home])
+        return as_other_user(argv, uid=self.uid, reach=self.reach)
 
     def env(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """Its whole environment."""
