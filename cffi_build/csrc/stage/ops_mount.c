@@ -1,6 +1,8 @@
 // ops_mount.c: the mount steps, by descriptor wherever the kernel allows it.
 #include "stage.h"
 
+#include <linux/stat.h>
+
 static long move_mount(long tree, long target) {
     return SYS(move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
@@ -71,12 +73,11 @@ long op_SET_ATTR(struct stage *st, const struct value *arg) {
 static long kind_to_make(int tree, uint64_t flags) {
     if (flags != NSJ_ATTACH_MAKE)
         return flags == NSJ_ATTACH_MKFILE ? PATH_FILE : PATH_DIRECTORY;
-    long fd = SYS(openat, tree, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        SYS(close, fd);
-    if (fd == -ENOTDIR)
-        return PATH_FILE;
-    return fd < 0 ? fd : PATH_DIRECTORY;
+    struct statx found; // opening "." instead would need the right to search the directory
+    long r = SYS(statx, tree, "", AT_EMPTY_PATH, STATX_TYPE, &found);
+    if (r < 0)
+        return r;
+    return S_ISDIR(found.stx_mode) ? PATH_DIRECTORY : PATH_FILE;
 }
 
 long op_ATTACH(struct stage *st, const struct value *arg) {
