@@ -202,8 +202,11 @@ from nsjail_py.linux import constants as c, files, process
 from nsjail_py.linux.call import lib
 lib.nsj_prctl(c.PR_SET_DUMPABLE, 0, 0, 0, 0)
 writes = [("setgroups", b"deny"), ("uid_map", b"0 %d 1" % os.getuid())]
-child = process.spawn(files.sealed_executable("/bin/true"), [0], c.CLONE_NEWUSER, writes=writes)
-process.wait(child.pidfd)
+end, hold = os.pipe()
+os.dup2(end, 0)
+child = process.spawn(files.sealed_executable("/bin/cat"), [0], c.CLONE_NEWUSER, writes=writes)
+os.close(hold)
+assert process.wait(child.pidfd).returncode == 0
 assert lib.nsj_prctl(c.PR_GET_DUMPABLE, 0, 0, 0, 0) == 0
 """
     )
