@@ -11,7 +11,6 @@ import msgspec
 
 from nsjail_py.engine.compile import Compiled
 from nsjail_py.engine.launch import launch
-from nsjail_py.engine.naming import register
 from nsjail_py.engine.payload import DEFAULT_PATH, Payload
 from nsjail_py.engine.process import Process, watch
 from nsjail_py.engine.programs import Programs
@@ -26,6 +25,7 @@ from nsjail_py.spec.mnt import Mnt, Mount, Root
 from nsjail_py.spec.namespaces import Net, Uts
 from nsjail_py.spec.process import Process as ProcessSection
 from nsjail_py.spec.profiles import profile as load_profile
+from nsjail_py.spec.profiles import profiles, raw_profile
 from nsjail_py.spec.spec import SandboxSpec
 
 #: What every payload finds in its environment.
@@ -42,7 +42,7 @@ class Sandbox:
 
     :param spec: what is wanted, in full; the keywords below are laid over it
     :param profile: name or file of a profile that ``spec`` is laid over
-    :param plugins: plugins by someone else: entry-point names or objects
+    :param plugins: plugins by someone else: entry-point names or objects; or all plugins, loaded already
     :param rootfs: a directory to be the root, read-only; without one the host's programs are visible, its files not
     :param mounts: further mounts
     :param hostname: the host name inside
@@ -60,7 +60,7 @@ class Sandbox:
         spec: SandboxSpec | None = None,
         *,
         profile: str | None = None,
-        plugins: Iterable[object] = (),
+        plugins: Iterable[object] | Plugins = (),
         rootfs: str | os.PathLike[str] | None = None,
         mounts: Iterable[Mount] = (),
         hostname: str | None = None,
@@ -70,8 +70,12 @@ class Sandbox:
         user: str | int | None = None,
         timeout: float | None = None,
     ) -> None:
-        self._plugins = Plugins(plugins)
-        base = SandboxSpec() if profile is None else load_profile(profile, self._plugins.types)
+        self._plugins = plugins if isinstance(plugins, Plugins) else Plugins(plugins)
+        base = SandboxSpec()
+        if profile is not None:
+            if profile not in profiles():
+                self._plugins.load_for(raw_profile(profile))
+            base = load_profile(profile, self._plugins.types)
         if spec is not None:
             self._plugins.load_for(spec.names())
             base = base.overlay(spec)
@@ -279,7 +283,7 @@ class Sandbox:
         stdio = Stdio(stdin, stdout, stderr) if terminal is None else None
         try:
             given = {number: number for number in pass_fds} | (stdio.given if stdio is not None else {})
-            started = launch(compiled, payload, given, trace=trace, began=began)
+            started = launch(compiled, payload, given, trace=trace, began=began, name=name)
         except BaseException:
             if stdio is not None:
                 stdio.close()
@@ -288,23 +292,15 @@ class Sandbox:
             stdio.handed_over()
         limit = timeout if timeout is not None else section.timeout
         as_text = text or encoding is not None or errors is not None
-        process = Process(
+        return Process(
             compiled,
             started,
             payload,
             stdio,
-            name=name,
+            name=started.name,
             encoding=(encoding or "utf-8", errors or "strict") if as_text else None,
             deadline=began / 1e9 + limit if limit is not None else None,
         )
-        if name is not None:
-            try:
-                register(process)
-            except BaseException:
-                process.kill()
-                process.wait()
-                raise
-        return process
 
 
 def run(argv: Sequence[str | os.PathLike[str]], *, spec: SandboxSpec | None = None, **keywords: Any) -> Result[Any]:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 
 from nsjail_py.engine.compile import Compiled, Template
 from nsjail_py.engine.failure import action_failed, bad_plan, spawn_failed, stage_died, step_failed
+from nsjail_py.engine.naming import complete_record, put_on_record
 from nsjail_py.engine.payload import Payload
 from nsjail_py.engine.reports import read_report, release
 from nsjail_py.engine.stage import stage
+from nsjail_py.engine.sweep import sweep_once
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.files import sealed_memfd
 from nsjail_py.linux.idmap import map_text
@@ -25,6 +27,7 @@ from nsjail_py.plan.assemble import RESERVED
 from nsjail_py.plan.launch import IdMaps, Launch
 from nsjail_py.plan.part import Slot, Step
 from nsjail_py.plan.phases import Phase
+from nsjail_py.running import Running
 
 _owner: tuple[int, int] = (0, -1)
 
@@ -39,9 +42,10 @@ class Started(Launch):
     :ivar started: of the payload's exec
     :ivar trace: ``(step, nanoseconds)`` of every step, in trace mode
     :ivar steps: the steps as they were carried out
+    :ivar record: the sandbox's record, where it has one, as it was before the start
     """
 
-    __slots__ = ("began", "payload", "report", "started", "steps", "terminal", "trace")
+    __slots__ = ("began", "payload", "record", "report", "started", "steps", "terminal", "trace")
 
     def __init__(self, compiled: Compiled, steps: tuple[Step, ...], began: int) -> None:
         super().__init__(compiled.host)
@@ -51,6 +55,7 @@ class Started(Launch):
         self.began = began
         self.started = 0
         self.trace: list[tuple[int, int]] = []
+        self.record: Running | None = None
         self.steps = steps
 
     def kill(self) -> None:
@@ -62,7 +67,15 @@ class Started(Launch):
         wait(self.pidfd)
 
 
-def launch(compiled: Compiled, payload: Payload, descriptors: Mapping[int, int], *, began: int, trace: bool = False) -> Started:
+def launch(
+    compiled: Compiled,
+    payload: Payload,
+    descriptors: Mapping[int, int],
+    *,
+    began: int,
+    trace: bool = False,
+    name: str | None = None,
+) -> Started:
     """Start a payload.
 
     :param compiled: the checked and planned spec
@@ -70,9 +83,11 @@ def launch(compiled: Compiled, payload: Payload, descriptors: Mapping[int, int],
     :param descriptors: the caller's descriptor for each number of the payload; they stay the caller's
     :param began: CLOCK_MONOTONIC of the call, in nanoseconds
     :param trace: have every step reported
+    :param name: a name to be put on record under
     :returns: the launch; its undo stack is to be closed when the sandbox has ended
     :raises SetupError: a step failed; nothing is left
     """
+    sweep_once()
     template = compiled.template(payload)
     owned = bool(compiled.facts.get("die_with_owner", True))
     blob, changed = template.blob(payload, trace=trace, owned=owned)
@@ -80,10 +95,12 @@ def launch(compiled: Compiled, payload: Payload, descriptors: Mapping[int, int],
     started = Started(compiled, steps, began)
     started.warnings.extend(template.plan.warnings)
     try:
+        put_on_record(started, compiled, payload.argv, name)
         _run_actions(started, compiled, template, Phase.HOST)
         _spawn(started, compiled, template, blob, descriptors)
         try:
             _follow(started, compiled, template)
+            complete_record(started)
         except BaseException:
             started.kill()
             raise

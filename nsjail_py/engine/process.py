@@ -12,18 +12,20 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from nsjail_py import running
 from nsjail_py.engine.compile import Compiled
 from nsjail_py.engine.launch import Started, close
 from nsjail_py.engine.payload import Payload
 from nsjail_py.engine.relay import Relay
 from nsjail_py.engine.reports import read_report, send_control
-from nsjail_py.engine.result import ExitReason, Result
+from nsjail_py.engine.result import Result
 from nsjail_py.engine.stdio import Stdio
 from nsjail_py.engine.terminal import set_size
+from nsjail_py.engine.update import update
+from nsjail_py.engine.verdict import conclude
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.process import pidfd_send_signal, wait
 from nsjail_py.linux.procfs import pid_of_pidfd
+from nsjail_py.plugin.evidence import Evidence
 from nsjail_py.spec.spec import SandboxSpec
 
 CHUNK = 65536
@@ -210,7 +212,20 @@ class Process:
             raise ValueError("this sandbox has no terminal")
         set_size(self.terminal, rows, columns)
 
+    def update(self, **changes: Mapping[str, Any]) -> None:
+        """Change what can be changed while it runs: ``update(sysctl={"timer_slack": 1000})``.
+
+        :param changes: by section, the fields that change
+        :raises SpecError: with every problem of the spec as it would be
+        :raises UnsupportedError: a section cannot be changed while the sandbox runs
+        """
+        update(self, self._compiled, changes)
+
     # ---- its end ----
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when ``poll`` has something new to say: for loops of the caller's own."""
+        return self._started.report if self._compiled.facts.get("init", True) else self._started.pidfd
 
     def poll(self) -> int | None:
         """The return code, or ``None`` while it runs; never waits."""
@@ -290,7 +305,7 @@ class Process:
             sources[fd] = chunks
             poll.register(fd, select.POLLIN)
         feeding = self._feed(poll, data, bool(collected) or bool(data))
-        watched = self._started.report if self._compiled.facts.get("init", True) else self._started.pidfd
+        watched = self.fileno()
         poll.register(watched, select.POLLIN)
         while not self._ended or sources:
             timeout = self._patience(until)
@@ -380,12 +395,6 @@ class Process:
             self._relay.stop()
         status = self._status if self._status is not None else int(signals.SIGKILL)
         code = os.waitstatus_to_exitcode(status)
-        if self._killed:
-            reason = ExitReason.KILLED
-        elif self._timed_out:
-            reason = ExitReason.TIMED_OUT
-        else:
-            reason = ExitReason.SIGNALED if code < 0 else ExitReason.EXITED
         started = self._started
         user, system, peak = self._rusage
         run_time = ((self._ended_at or time.monotonic_ns()) - started.started) / 1e9
@@ -396,23 +405,21 @@ class Process:
             "cpu_time": (user + system) / 1e6,
             "memory_peak": peak << 10,
         }
-        for _, measured in self._compiled.plugins.each("nsjail_usage", process=self):
-            usage.update(measured)
+        evidence = Evidence(status=status, killed=self._killed, timed_out=self._timed_out, usage=usage)
+        verdict = conclude(self, self._compiled.plugins, evidence)
         self._result = Result(
             args=self.args,
             returncode=code,
-            reason=reason,
+            reason=verdict.reason,
             signal=-code if code < 0 else None,
             setup_time=(started.started - started.began) / 1e9,
             run_time=run_time,
-            usage=usage,
-            warnings=tuple(started.warnings),
+            usage=verdict.usage,
+            warnings=(*started.warnings, *verdict.warnings),
         )
         started.terminal = -1  # the caller may still read from it; close() closes it
         with self._lock:
             close(started)
-        if self.name is not None:
-            running.remove(self.name)
 
     def deadline(self) -> tuple[int, float | None]:
         """A pidfd of its init, for the taker to close, and when it is to be killed, by the monotonic clock."""

@@ -28,7 +28,7 @@ class Result(msgspec.Struct, Generic[Output], frozen=True, kw_only=True):
 
     :param args: the command
     :param returncode: the exit status; −n where signal n ended it
-    :param reason: what ended it
+    :param reason: what ended it: an ``ExitReason``, or what a plugin calls it
     :param signal: the signal that ended it, or ``None``
     :param stdout: what was captured, or ``None``
     :param stderr: what was captured, or ``None``
@@ -40,7 +40,7 @@ class Result(msgspec.Struct, Generic[Output], frozen=True, kw_only=True):
 
     args: tuple[str, ...]
     returncode: int
-    reason: ExitReason
+    reason: ExitReason | str
     signal: int | None = None
     stdout: Output | None = None
     stderr: Output | None = None

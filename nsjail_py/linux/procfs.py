@@ -28,6 +28,18 @@ def start_time(pid: int) -> int:
     return int(_stat(pid)[19])
 
 
+def lives(pid: int, started: int) -> bool:
+    """Whether a process still runs: it has not ended, and its number has not been given to another.
+
+    :param started: its :func:`start_time`
+    """
+    try:
+        fields = _stat(pid)
+    except OSError:
+        return False
+    return int(fields[19]) == started and fields[0] not in ("Z", "X")
+
+
 def parent(pid: int) -> int:
     """The process id of a process's parent; 0 where that is outside the pid namespace."""
     return int(_stat(pid)[1])

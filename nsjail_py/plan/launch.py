@@ -37,9 +37,11 @@ class Launch:
     :ivar pid: the stage's pid, from phase CREATED on
     :ivar pidfd: its pidfd
     :ivar warnings: for ``Result.warnings``
+    :ivar name: the name on record, where the sandbox is on record: always, where a fact ``sweep`` says that it leaves
+        something on the host. What is named after it, ``nsjail_sweep`` finds again
     """
 
-    __slots__ = ("_filled", "_kept", "host", "maps", "pid", "pidfd", "undo", "warnings")
+    __slots__ = ("_filled", "_kept", "host", "maps", "name", "pid", "pidfd", "undo", "warnings")
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -48,6 +50,7 @@ class Launch:
         self.pid = -1
         self.pidfd = -1
         self.warnings: list[str] = []
+        self.name: str | None = None
         self._filled: dict[str, int] = {}
         self._kept: set[int] = set()
 

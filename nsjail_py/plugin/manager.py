@@ -285,7 +285,8 @@ def _call(owner: str, hook: str, function: Any, names: tuple[str, ...], argument
 
 
 def _broken(owner: str, hook: str, what: str) -> PluginError:
-    return PluginError(f"plugin {owner}: {hook}: {what}", hint="a mistake in the plugin, not in the spec: tell its author")
+    hint = "a mistake in the plugin, not in the spec: tell its author"
+    return PluginError(f"plugin {owner}: {hook}: {what}", hint=hint)
 
 
 def installed() -> list[tuple[str, str]]:
