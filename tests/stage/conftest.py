@@ -16,7 +16,7 @@ from tests.stage.running import Launcher
 HERE = Path(__file__).resolve().parent
 
 
-def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Make a file once for all workers of a run: the first one makes it, the others wait for it."""
     base = factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
@@ -38,7 +38,7 @@ def _compile(source: Path, out: Path, *flags: str) -> None:
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> Launcher:
     """The stage with the undefined-behaviour sanitizer, which needs no library where it traps."""
     traps = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
-    stage = _once(tmp_path_factory, "stage", lambda out: build(out, cflags=traps))
-    launch = _once(tmp_path_factory, "launch", lambda out: _compile(HERE / "launch.c", out))
-    probe = _once(tmp_path_factory, "probe", lambda out: _compile(HERE / "probe.c", out, "-static"))
+    stage = once(tmp_path_factory, "stage", lambda out: build(out, cflags=traps))
+    launch = once(tmp_path_factory, "launch", lambda out: _compile(HERE / "launch.c", out))
+    probe = once(tmp_path_factory, "probe", lambda out: _compile(HERE / "probe.c", out, "-static"))
     return Launcher(stage, launch, probe)

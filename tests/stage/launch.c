@@ -1,6 +1,7 @@
 // launch: start the stage in new namespaces, for tests. Shares no code with the project's own spawn.
 //
-//   launch FLAGS STAGE FD...        FLAGS: CLONE_NEW*; FD n becomes descriptor 64+n of the stage
+//   launch FLAGS STAGE FD...        FLAGS: CLONE_NEW*; the n-th FD becomes descriptor 64+n of the stage;
+//                                   STAGE: a program, or INTERPRETER:PROGRAM
 //
 // Exits as the stage did. A user namespace maps the caller's whole range onto itself. A new mount
 // namespace is made private, whatever the plan does: a mistake in a test must not reach the host.
@@ -50,7 +51,7 @@ static void raise_ambient(void) {
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
 }
 
-static void child(char **argv, int nfds, int stage, unsigned long flags, int ready) {
+static void child(char **argv, int nfds, int stage, char *program, unsigned long flags, int ready) {
     char byte;
     check(read(ready, &byte, 1) != 1, "wait for maps");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -62,19 +63,22 @@ static void child(char **argv, int nfds, int stage, unsigned long flags, int rea
         check(fcntl(atoi(argv[i]), F_DUPFD, ASIDE) != ASIDE + i, "lift");
     for (int i = 0; i < nfds; i++)
         check(dup2(ASIDE + i, SLOTS + i) < 0, "slot");
-    char *const args[] = {"stage", NULL}, *const env[] = {NULL};
+    char *const args[] = {"stage", program, NULL}, *const env[] = {NULL};
     syscall(SYS_execveat, stage, "", args, env, AT_EMPTY_PATH);
     check(1, "execveat");
 }
 
 int main(int argc, char **argv) {
     unsigned long flags = strtoul(argv[1], NULL, 0);
+    char *program = strchr(argv[2], ':');
+    if (program)
+        *program++ = 0;
     int stage = open(argv[2], O_RDONLY | O_CLOEXEC), ready[2];
     check(stage < 0 || pipe2(ready, O_CLOEXEC), "open");
     pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
     check(pid < 0, "clone");
     if (pid == 0)
-        child(argv + 3, argc - 3, stage, flags, ready[0]);
+        child(argv + 3, argc - 3, stage, program, flags, ready[0]);
     if (flags & CLONE_NEWUSER) {
         write_file("/proc/%d/uid_map", pid, "0 0 65536");
         write_file("/proc/%d/gid_map", pid, "0 0 65536");

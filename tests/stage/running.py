@@ -35,7 +35,7 @@ class Report(NamedTuple):
 class Launcher:
     """The stage under test, the program that starts it, and a prefix such as strace's."""
 
-    stage: Path
+    stage: Path | str
     launch: Path
     probe: Path
     prefix: tuple[str, ...] = ()
