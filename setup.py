@@ -38,7 +38,7 @@ setup(
     packages=find_packages(include=["nsjail_py", "nsjail_py.*"])
     + find_packages("plugins", include=["nsjail_py_plugins", "nsjail_py_plugins.*"]),
     package_dir={"nsjail_py_plugins": "plugins/nsjail_py_plugins"},
-    package_data={"*": ["py.typed", "*.pyi", "*.toml", "*.json"]},
+    package_data={"*": ["py.typed", "*.pyi"], "nsjail_py": ["profiles/*.toml"]},
     include_package_data=False,
     # A console entry point written by an older pip imports `re`, and an editable one far more: 6 ms of a cold start.
     scripts=["nsjail_py/cli/nsjail-py"],
