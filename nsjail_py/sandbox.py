@@ -251,7 +251,7 @@ class Sandbox:
         return Payload(
             argv=command,
             env=whole,
-            cwd=(wanted,) if wanted else ("/", home, os.getcwd()),
+            cwd=(wanted,) if wanted else (os.getcwd(), home, "/"),
             numbers=tuple(numbers),
             tty=tty,
         )

@@ -124,7 +124,7 @@ struct nsj_step {
     X(SETSID, 65, "")                                                                              \
     X(TERMINAL, 66, "f")      /* TIOCSCTTY on a slot */                                            \
     X(DESCRIPTORS, 67, "d")   /* array of { int32 slot; int32 number }, by rising number, 0 1 2 among them: the payload's descriptors; all others are closed by EXEC */ \
-    X(CHDIR, 68, "s")                                                                              \
+    X(CHDIR, 68, "v")         /* the first of these directories that exists */                     \
     X(UMASK, 69, "i")                                                                              \
     X(GROUPS, 70, "D")        /* array of uint32 for setgroups(2); absent: none */                 \
     X(IDS, 71, "ii")          /* uid, gid: real, effective, saved; permitted capabilities are kept until CAPS */ \

@@ -205,7 +205,7 @@ def _on_skipped(started: Started, compiled: Compiled, report: Report, fds: list[
     step = started.steps[report.step]
     # not there, or in need of what was not there: as the author of an optional step foresaw
     foreseen = report.error in (errno.ENOENT, errno.EBADF)
-    if step.owner != "payload" and not foreseen:  # of several working directories most are not there
+    if not foreseen:
         started.warnings.append(f"{step.owner}: {step.text}: {os.strerror(report.error)}")
 
 

@@ -21,7 +21,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     :param argv: the argument vector
     :param candidates: paths to try in order; empty: ``argv[0]``, searched in the environment's PATH
     :param env: the whole environment
-    :param cwd: the working directory; several: the last of them that exists inside
+    :param cwd: the working directory; several: the first of them that exists inside
     :param numbers: descriptors of the payload above 2 that the caller passes
     :param tty: give it a terminal of this many rows and columns
     """
@@ -36,7 +36,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shape(self) -> tuple[object, ...]:
         """Two payloads of one shape have the same steps, with other arguments."""
-        return (self.tty is not None, self.numbers, len(self.cwd))
+        return (self.tty is not None, self.numbers)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -68,8 +68,7 @@ def payload_part(payload: Payload) -> Part:
     if payload.tty is not None:
         made.append(steps.pty(TERMINAL, *payload.tty))
         made.append(steps.terminal(TERMINAL))
-    for rank, path in enumerate(payload.cwd):
-        made.append(steps.chdir(path, optional=len(payload.cwd) > 1, rank=rank))
+    made.append(steps.chdir(payload.cwd))
     terminal = dict.fromkeys((0, 1, 2), TERMINAL) if payload.tty is not None else {}
     numbers = {number: descriptor_slot(number) for number in ((0, 1, 2, *payload.numbers))} | terminal
     made.append(steps.descriptors(numbers))

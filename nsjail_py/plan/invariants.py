@@ -18,6 +18,8 @@ def check(plan: Plan, flags: int) -> None:
     """
     joined = {kind for step in _of(plan, c.NSJ_OP_SETNS) if isinstance(kind := step.args[1], int)}
     owned = flags | (joined.pop() if len(joined) == 1 else 0)
+    for unshared in (step.args[0] for step in _of(plan, c.NSJ_OP_UNSHARE)):
+        owned |= unshared if isinstance(unshared, int) else 0
     executes = _of(plan, c.NSJ_OP_EXEC)
     if len(executes) != 1 or plan.steps[-1].op != c.NSJ_OP_EXEC:
         raise PlanError(f"a plan ends with exactly one exec, this one has {len(executes)}")

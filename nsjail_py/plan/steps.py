@@ -336,17 +336,10 @@ def descriptors(numbers: Mapping[int, Slot]) -> Step:
     )
 
 
-def chdir(path: str, *, optional: bool = False, rank: int = 20) -> Step:
-    """The working directory."""
-    return Step(
-        op=c.NSJ_OP_CHDIR,
-        args=(path,),
-        phase=Phase.SESSION,
-        text=f"working directory {path}" + (", if it is there" if optional else ""),
-        path=path,
-        optional=optional,
-        rank=rank,
-    )
+def chdir(paths: Sequence[str]) -> Step:
+    """The working directory: the first of these that exists."""
+    text = f"working directory {paths[0]}" + (f", or else {', '.join(paths[1:])}" if len(paths) > 1 else "")
+    return Step(op=c.NSJ_OP_CHDIR, args=(tuple(paths),), phase=Phase.SESSION, text=text, path=paths[0], rank=20)
 
 
 def umask(mode: int) -> Step:

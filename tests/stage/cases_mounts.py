@@ -159,9 +159,8 @@ def _covered(tmp: Path) -> tuple[Path, Path]:
 def mask(launcher: Launcher, tmp: Path) -> None:
     directory, file = _covered(tmp)
     paths = [str(tmp / "missing"), str(directory), str(file), str(file / "not a directory")]
-    then = f"pwd; ls {directory}; cat {file}; ls /f /d; touch {directory}/x; : > {file}; chmod 7 {file}"
+    then = f"ls {directory}; cat {file}; ls /f /d; touch {directory}/x; : > {file}; chmod 7 {file}"
     done = run(launcher, step("MASK", paths), then=f"({then}) 2>&1; :").succeeded()
-    assert done.output.startswith("/\n")
     assert "inside" not in done.output
     assert "secret" not in done.output
     assert done.output.count("No such file") == 2, "the covers were taken off the root again"

@@ -88,8 +88,8 @@ def descriptors_fail(launcher: Launcher, tmp: Path) -> None:
 
 
 def chdir_fails(launcher: Launcher, tmp: Path) -> None:
-    plan = [step("CHDIR", str(tmp / "missing")), *shell("echo ran")]
-    launcher.run(plan).failed(errno.ENOENT, at="TARGET")
+    plan = [step("CHDIR", [str(tmp / "missing")]), *shell("echo ran")]
+    launcher.run(plan).failed(errno.ENOENT, at="ENTRY")
 
 
 def seccomp(launcher: Launcher, tmp: Path) -> None:
@@ -125,13 +125,13 @@ def dumpable(launcher: Launcher, tmp: Path) -> None:
 
 
 def subreaper(launcher: Launcher, tmp: Path) -> None:
-    done = launcher.run([step("SUBREAPER", 1), STREAMS, execute(str(launcher.probe))]).succeeded()
+    done = launcher.run([step("SUBREAPER", 1), STREAMS, execute(str(launcher.probe), "attributes")]).succeeded()
     assert "subreaper 1" in done.output.splitlines()
 
 
 def keyring(launcher: Launcher, tmp: Path) -> None:
     rings = {
-        launcher.run([*steps, *shell(f"{launcher.probe} | grep keyring")]).succeeded().output
+        launcher.run([*steps, *shell(f"{launcher.probe} attributes | grep keyring")]).succeeded().output
         for steps in ([], [step("KEYRING")], [step("KEYRING")])
     }
     assert len(rings) == 3, "the caller's, and a fresh one each time"
@@ -147,7 +147,7 @@ PASSING: dict[str, Case] = {
     "SETSID": prints("read p _ _ _ _ sid _ < /proc/self/stat; echo $(($sid - $$))", "0", step("SETSID")),
     "TERMINAL": terminal,
     "DESCRIPTORS": descriptors_are_placed,
-    "CHDIR": prints("pwd", "/usr/share", step("CHDIR", "/usr/share")),
+    "CHDIR": prints("pwd", "/usr/share", step("CHDIR", ["/nowhere", "/usr/share"])),
     "UMASK": prints("umask", "0027", step("UMASK", 0o027)),
     "GROUPS": prints("id -G", "0 7 1234", step("GROUPS", struct.pack("=3I", 0, 7, 1234))),
     "IDS": status("Uid", "12 12 12 12", step("IDS", 12, 34)),

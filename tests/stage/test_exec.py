@@ -93,7 +93,7 @@ def test_working_directory_outside_the_root(launcher: Launcher, tmp_path: Path) 
         step("PIVOT", Slot(20)),
     ]
     with opened("/etc", os.O_RDONLY) as fd:
-        plan = [*new_root, step("CHDIR", f"/proc/self/fd/{64 + EXTRA}"), *shell("echo ran")]
+        plan = [*new_root, step("CHDIR", [f"/proc/self/fd/{64 + EXTRA}"]), *shell("echo ran")]
         launcher.run(plan, namespaces=NEWNS, extra=[fd]).failed(errno.EXDEV)
 
 
@@ -107,7 +107,7 @@ def test_optional_step_is_skipped(launcher: Launcher) -> None:
 
 
 def test_trace_has_one_report_a_step(launcher: Launcher) -> None:
-    plan = [step("UMASK", 0), step("HOSTNAME", "x" * 65, optional=True), step("CHDIR", "/"), *shell(":")]
+    plan = [step("UMASK", 0), step("HOSTNAME", "x" * 65, optional=True), step("CHDIR", ["/"]), *shell(":")]
     done = launcher.run(plan, trace=True)
     assert [report.step for report in done.of("TRACE")] == [0, 2, 3]
     times = [report.ns for report in done.reports]

@@ -66,8 +66,8 @@ def test_suffix_replaces_the_rest_and_counts_on(launcher: Launcher) -> None:
 def test_failure_in_a_suffix_names_its_step(launcher: Launcher) -> None:
     with launcher.start(READY) as stage:
         stage.expect("GATE")
-        stage.release("READY", steps=[step("UMASK", 0), step("CHDIR", "/nowhere"), *shell("echo ran")])
-        assert stage.finish().failed(errno.ENOENT, at="TARGET").step == 2
+        stage.release("READY", steps=[step("UMASK", 0), step("CHDIR", ["/nowhere"]), *shell("echo ran")])
+        assert stage.finish().failed(errno.ENOENT, at="ENTRY").step == 2
 
 
 def test_suffix_with_descriptors_of_its_own(launcher: Launcher, tmp_path: Path) -> None:
@@ -203,16 +203,20 @@ def test_nobody_left_to_release(before: list[Step], launcher: Launcher) -> None:
         assert stage.process.wait() == 125
 
 
-@pytest.mark.parametrize("before", [[], [step("INIT", 0, None)], [step("FORK")]], ids=["stage", "init", "fork"])
-def test_owner_dies(before: list[Step], launcher: Launcher) -> None:
+@pytest.mark.parametrize(
+    ("namespaces", "before", "status"),
+    [(0, [], 125), (NEWPID, [step("INIT", 0, None)], 125), (0, [step("UNSHARE", NEWPID), step("FORK")], -9)],
+    ids=["stage", "beside init", "below fork"],
+)
+def test_owner_dies(namespaces: int, before: list[Step], status: int, launcher: Launcher) -> None:
     with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as owner:
         watched = os.pidfd_open(owner.pid)
-        with launcher.start([*before, *READY], namespaces=NEWPID, owner=watched) as stage:
+        with launcher.start([*before, *READY], namespaces=namespaces, owner=watched) as stage:
             stage.expect("GATE")
             owner.kill()
             assert stage.receive() is None
             assert stage.output() == ""
-            assert stage.process.wait() in (125, -9)
+            assert stage.process.wait() == status
         os.close(watched)
 
 

@@ -126,13 +126,23 @@ static long make_covers(struct stage *st) {
         r = SYS(mknodat, covers, "f", 0100444, 0);
     if (r == 0)
         r = set_attributes(covers, 0, MOUNT_ATTR_RDONLY);
-    // open_tree clones from attached mounts only; on the root itself this one is in nobody's way.
-    if (r == 0)
-        r = SYS(move_mount, covers, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
     if (r == 0)
         return covers;
     SYS(close, covers);
     return r;
+}
+
+// Before Linux 6.15 only attached mounts can be cloned; on the root itself this one is in nobody's way.
+static long clone_cover(long covers, const char *name, bool *attached) {
+    const unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+    long tree = SYS(open_tree, covers, name, flags);
+    if (tree != -EINVAL || *attached)
+        return tree;
+    long r = SYS(move_mount, covers, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
+    if (r < 0)
+        return r;
+    *attached = true;
+    return SYS(open_tree, covers, name, flags);
 }
 
 static long remove_covers(long covers) {
@@ -143,17 +153,15 @@ static long remove_covers(long covers) {
     return r < 0 ? r : SYS(chdir, "/");
 }
 
-static long cover(long covers, const char *path) {
-    const char *with = "d";
-    long target = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY);
-    if (target == -ENOTDIR) {
-        with = "f";
-        target = path_open(AT_FDCWD, path, O_PATH);
-    }
+static long cover(long covers, const char *path, bool *attached) {
+    long target = path_open(AT_FDCWD, path, O_PATH);
     if (target < 0)
         return is_missing(target) ? 0 : target;
-    long tree = SYS(open_tree, covers, with, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), r = tree;
-    if (tree >= 0) {
+    long kind = kind_to_make((int)target, NSJ_ATTACH_MAKE), r = kind;
+    if (kind >= 0)
+        r = clone_cover(covers, kind == PATH_FILE ? "f" : "d", attached);
+    if (r >= 0) {
+        long tree = r;
         r = move_mount(tree, target);
         SYS(close, tree);
     }
@@ -162,17 +170,20 @@ static long cover(long covers, const char *path) {
 }
 
 long op_MASK(struct stage *st, const struct value *arg) {
+    bool attached = false;
     long covers = make_covers(st), r = 0;
     if (covers < 0)
         return covers;
     for (uint64_t i = 0; r == 0 && i < arg[0].size; i++) {
         doing(st, NSJ_AT_ENTRY, i);
-        r = cover(covers, list_text(st, &arg[0], i));
+        r = cover(covers, list_text(st, &arg[0], i), &attached);
     }
     if (r < 0)
         return r;
     doing(st, NSJ_AT_STEP, 0);
-    return remove_covers(covers);
+    // The kernel waits for all processors when a detached mount is closed: left open, that is done beside
+    // the payload, by init or the exec.
+    return attached ? remove_covers(covers) : 0;
 }
 
 static long make_readonly(const char *path) {

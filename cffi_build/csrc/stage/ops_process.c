@@ -52,8 +52,11 @@ long op_TERMINAL(struct stage *st, const struct value *arg) {
 // A working directory outside the root would lead out of it: reached by a magic link such as
 // /proc/self/fd/7, or open since before the root changed (CVE-2024-21626). getcwd(2) tells.
 long op_CHDIR(struct stage *st, const struct value *arg) {
-    doing(st, NSJ_AT_TARGET, 0);
-    long r = SYS(chdir, arg[0].text);
+    long r = -ENOENT;
+    for (uint64_t i = 0; i < arg[0].size && (r == -ENOENT || r == -ENOTDIR || r == -EACCES); i++) {
+        doing(st, NSJ_AT_ENTRY, i);
+        r = SYS(chdir, list_text(st, &arg[0], i));
+    }
     if (r < 0)
         return r;
     doing(st, NSJ_AT_STEP, 0);

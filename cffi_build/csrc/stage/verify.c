@@ -184,6 +184,8 @@ static bool values_fit(const struct blob *b, const struct nsj_step *step) {
         return a[0] == 0 || a[0] == NSJ_INIT_OUTSIDE || a[0] == (NSJ_INIT_OUTSIDE | NSJ_INIT_REAPER);
     case NSJ_OP_EXEC:
         return word(b, a[0]) > 0 && word(b, a[1]) > 0;
+    case NSJ_OP_CHDIR:
+        return word(b, a[0]) > 0;
     case NSJ_OP_MKDIR:
         return a[2] <= 07777;
     case NSJ_OP_FILE:

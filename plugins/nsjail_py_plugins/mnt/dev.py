@@ -14,6 +14,7 @@ import msgspec
 
 from nsjail_py.plugin import Launch, Mount, Phase, Slot, Step, constants, steps
 from nsjail_py.plugin.mounting import mounts, size_bytes
+from nsjail_py_plugins.mnt.device_tree import CloneDeviceTree
 from nsjail_py_plugins.mnt.overlay import ORDER
 from nsjail_py_plugins.mnt.scene import Scene
 from nsjail_py_plugins.mnt.sources import RANK, set_attributes
@@ -82,6 +83,15 @@ def recipe(target: str, shm: int | str, scene: Scene, *, named: bool) -> Mount:
     :param named: the user asked for it
     """
     own = Slot(f"dev:{target}")
+    fresh = (
+        # no gid=5: the tty group need not be mapped, and the C library no longer asks for it
+        *_fresh("devpts", ("ptmxmode=0666", "mode=0620"), f"{target}/pts", "own terminals"),
+        *_fresh("tmpfs", ("mode=1777", f"size={size_bytes(shm)}"), f"{target}/shm", "own shared memory", nodev=True),
+    )
+    if scene.device_tree:
+        devices = steps.attach(own, target, make=constants.NSJ_ATTACH_MKDIR, text=f"{target}: own devices")
+        cloning = CloneDeviceTree(slot=own, nodes=NODES, links=LINKS)
+        return Mount(target=target, text="own devices", attach=(devices, *fresh), actions=(cloning,), named=named)
     nodes = {name: Slot(f"dev:{target}/{name}") for name in NODES}
     options = ("mode=755", "size=64k")
     attached = [
@@ -93,11 +103,7 @@ def recipe(target: str, shm: int | str, scene: Scene, *, named: bool) -> Mount:
         for name, slot in nodes.items()
     ]
     attached += [steps.symlink(f"{target}/{name}", to) for name, to in LINKS.items()]
-    # no gid=5: the tty group need not be mapped, and the C library no longer asks for it
-    attached += _fresh("devpts", ("ptmxmode=0666", "mode=0620"), f"{target}/pts", "own terminals")
-    attached += _fresh(
-        "tmpfs", ("mode=1777", f"size={size_bytes(shm)}"), f"{target}/shm", "own shared memory", nodev=True
-    )
+    attached += fresh
     cloned: tuple[Step, ...] = ()
     if not scene.privileged:
         cloned = tuple(

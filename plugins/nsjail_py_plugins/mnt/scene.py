@@ -19,6 +19,9 @@ _IPC = Namespace("ipc", constants.CLONE_NEWIPC)
 #: Which root there is: a directory of the host, an overlay, or a tmpfs that shows the host's programs or nothing.
 View = Literal["directory", "overlay", "host", "empty"]
 
+#: The kernel that first clones a mount that is attached nowhere.
+DETACHED_CLONES = (6, 15)
+
 #: How many bytes of files a home or ``/run`` may have.
 HOME_SIZE = 64 << 20
 
@@ -29,6 +32,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     :param section: the plugin's own section
     :param view: which root
     :param privileged: the caller may clone and id-map mounts of the host itself
+    :param device_tree: it may clone a ready-made ``/dev``
     :param mapped: there is a new user namespace
     :param uid: the payload's user inside
     :param gid: its group
@@ -44,6 +48,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     section: Mnt
     view: View
     privileged: bool
+    device_tree: bool
     mapped: bool
     uid: int
     gid: int
@@ -91,6 +96,9 @@ def scene(spec: SandboxSpec, host: Host) -> Scene:
         section=section,
         view=view_of(section),
         privileged=host.privileged,
+        device_tree=host.privileged
+        and host.kernel >= DETACHED_CLONES
+        and bool(host.capabilities >> constants.CAP_MKNOD & 1),
         mapped=identity.has_user_namespace(spec, host),
         uid=uid,
         gid=gid,
