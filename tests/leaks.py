@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
+RECORDS = Path("/run/nsjail-py")
 PR_SET_CHILD_SUBREAPER = 36
 
 #: Seconds that the kernel is given to finish what it does on its own: the end of a killed process, and with it the
@@ -25,14 +28,16 @@ def adopt_orphans() -> None:
 
 
 def _descriptors() -> Iterator[str]:
+    # one user namespace for each id map of a mount is kept for good: it takes milliseconds to make
+    idmap = sys.modules.get("nsjail_py.linux.idmap")
+    kept = set(idmap._made.values()) if idmap else set()
     for name in os.listdir("/proc/self/fd"):
         try:
-            link = os.readlink(f"/proc/self/fd/{name}")
+            target = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:
             continue  # the one that listed the directory
-        # one user namespace for each id map of a mount is kept for good: it takes milliseconds to make
-        if not link.startswith("user:["):
-            yield f"descriptor {name} -> {link}"
+        if int(name) not in kept:
+            yield f"descriptor {name} -> {target}"
 
 
 def _processes() -> Iterator[str]:
@@ -56,6 +61,16 @@ def _links() -> Iterator[str]:
     yield from (f"network link {name}" for _, name in socket.if_nameindex())
 
 
+def _records() -> Iterator[str]:
+    """Records of this process's sandboxes; those of other processes lie there too."""
+    for path in RECORDS.glob("*.json"):
+        try:
+            if json.loads(path.read_text())["owner"] == os.getpid():
+                yield f"record {path}"
+        except (FileNotFoundError, PermissionError):
+            continue
+
+
 def _files(directories: tuple[Path, ...]) -> Iterator[str]:
     for directory in directories:
         yield from (f"file {path}" for path in directory.rglob("*"))
@@ -72,7 +87,7 @@ class Snapshot:
         self._before = self._present()
 
     def _present(self) -> set[str]:
-        things = (_descriptors(), _processes(), _mounts(), _groups(), _links(), _files(self._directories))
+        things = (_descriptors(), _processes(), _mounts(), _groups(), _links(), _records(), _files(self._directories))
         return {thing for each in things for thing in each}
 
     def left_behind(self, *, seconds: float = PATIENCE) -> set[str]:

@@ -100,7 +100,7 @@ def kernel() -> Path:
 def _initrd(command: Sequence[str]) -> bytes:
     """What the machine boots into: busybox, the modules and the command."""
     environment = {"HOME": os.environ.get("HOME", "/root"), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-    environment |= {"CGROUP2_VM": "1", "TMPDIR": "/run/vm/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"CGROUP2_VM": "1", "TERM": "dumb", "TMPDIR": "/run/vm/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
     job = f"""export {exports}
 echo; echo {BEGIN}
