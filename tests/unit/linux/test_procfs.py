@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from nsjail_py.linux import constants as c
-from nsjail_py.linux import procfs, rlimits
+from nsjail_py.linux import process, procfs, rlimits
 from tests.unit.linux.children import run_script
 
 
@@ -79,3 +79,12 @@ def test_limits_have_the_names_of_the_standard_library() -> None:
         if name != "locks":  # which Linux ignores since 2.4.25, and Python leaves out
             assert getattr(resource, f"RLIMIT_{name.upper()}") == number
     assert rlimits.INFINITY == 2**64 - 1
+
+
+def test_the_process_behind_a_descriptor() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    pidfd = process.pidfd_open(child.pid)
+    assert procfs.pid_of_pidfd(pidfd) == child.pid
+    child.communicate(b"\n")
+    assert procfs.pid_of_pidfd(pidfd) is None
+    os.close(pidfd)
