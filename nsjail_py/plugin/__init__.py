@@ -1,6 +1,6 @@
 """All that a plugin author imports. Built-in plugins import this module and nothing else of the package."""
 
-from nsjail_py.errors import Problem, SpecError
+from nsjail_py.errors import Problem, SpecError, UnsupportedError
 from nsjail_py.linux import caps, constants
 from nsjail_py.linux.host import Host
 from nsjail_py.linux.idmap import IdRange
@@ -40,6 +40,7 @@ __all__ = [
     "Slot",
     "SpecError",
     "Step",
+    "UnsupportedError",
     "caps",
     "constants",
     "hookimpl",
