@@ -13,11 +13,14 @@ MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_IDMAP = 1, 8, 0x100000
 MS_BIND, MS_SHARED, MS_PRIVATE = 4096, 1 << 20, 1 << 18
 RESOLVE_BENEATH = 8
 
-_X86_64 = {"memfd_create": 319, "lseek": 8, "prctl": 157, "clone": 56, "keyctl": 250, "umask": 95, "uname": 63}
-_AARCH64 = {"memfd_create": 279, "lseek": 62, "prctl": 167, "clone": 220, "keyctl": 219, "umask": 166, "uname": 160}
+_X86_64 = {"memfd_create": 319, "lseek": 8, "prctl": 157, "clone": 56, "keyctl": 250, "umask": 95, "uname": 63,
+           "rt_sigprocmask": 14}
+_AARCH64 = {"memfd_create": 279, "lseek": 62, "prctl": 167, "clone": 220, "keyctl": 219, "umask": 166, "uname": 160,
+            "rt_sigprocmask": 135}
 NR = {"x86_64": _X86_64, "aarch64": _AARCH64}[platform.machine()]
 
 _SECCOMP_RET_ALLOW, _SECCOMP_RET_ERRNO, _SECCOMP_RET_USER_NOTIF = 0x7FFF0000, 0x00050000, 0x7FC00000
+_SECCOMP_RET_KILL_PROCESS = 0x80000000
 
 
 def _filter(number: int, action: int) -> bytes:
@@ -39,3 +42,8 @@ def refusing(call: str, error: int) -> bytes:
 def notifying(call: str) -> bytes:
     """A filter that asks a listener about one call."""
     return _filter(NR[call], _SECCOMP_RET_USER_NOTIF)
+
+
+def killing(call: str) -> bytes:
+    """A filter under which one call kills its process."""
+    return _filter(NR[call], _SECCOMP_RET_KILL_PROCESS)

@@ -50,26 +50,32 @@ class Launcher:
         owner: int | None = None,
         plan: int | None = None,
         nslots: int = 64,
+        pair: tuple[socket.socket, socket.socket] | None = None,
     ) -> Running:
-        """Start the stage; ``extra`` descriptors follow the standard streams, ``plan`` replaces the memfd."""
+        """Start the stage; ``extra`` descriptors follow the standard streams, ``plan`` replaces the memfd.
+
+        With ``pair`` the caller keeps the stage's end of the report socket too.
+        """
         flags = const("OWNED") | (const("TRACE") if trace else 0)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = pair or socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         blob = steps if isinstance(steps, bytes) else encode(steps, flags=flags, nbirth=6 + len(extra), nslots=nslots)
         plan = sealed(blob) if plan is None else plan
         watched = os.pidfd_open(os.getpid()) if owner is None else owner
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        stdin, feed = os.pipe2(os.O_CLOEXEC)
         read, write = os.pipe2(os.O_CLOEXEC)
-        slots = [theirs.fileno(), plan, watched, null, write, write, *extra]
+        slots = [theirs.fileno(), plan, watched, stdin, write, write, *extra]
         command = [*self.prefix, self.launch, hex(namespaces), self.stage, *map(str, slots)]
-        process = subprocess.Popen(command, pass_fds=set(slots), stdin=null, stdout=null)
-        theirs.close()
-        for fd in {plan, null, write} | ({watched} if owner is None else set()):
+        process = subprocess.Popen(command, pass_fds=set(slots), stdin=subprocess.DEVNULL)
+        if pair is None:
+            theirs.close()
+        for fd in {plan, stdin, write} | ({watched} if owner is None else set()):
             os.close(fd)
-        return Running(process, ours, read)
+        return Running(process, ours, read, feed)
 
     def run(self, steps: Sequence[Step] | bytes, **options: object) -> Finished:
         """Start the stage and take everything until the end."""
         with self.start(steps, **options) as running:  # type: ignore[arg-type]
+            running.feed(b"")
             return running.finish()
 
     def tracing(self, *prefix: str) -> Launcher:
@@ -117,6 +123,7 @@ class Running:
     process: subprocess.Popen[bytes]
     socket: socket.socket
     read: int
+    stdin: int
     reports: list[Report] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -126,8 +133,9 @@ class Running:
         self.process.kill()
         self.process.wait()
         self.socket.close()
-        if self.read >= 0:
-            os.close(self.read)
+        for fd in (self.read, self.stdin):
+            if fd >= 0:
+                os.close(fd)
         for report in self.reports:
             for fd in report.fds:
                 os.close(fd)
@@ -176,6 +184,12 @@ class Running:
         suffix = sealed(steps if isinstance(steps, bytes) else encode(steps, nbirth=0, nslots=nslots))
         self.control("RELEASE", const(f"GATE_{gate}"), slot, fds, suffix)
         os.close(suffix)
+
+    def feed(self, data: bytes) -> None:
+        """All that the payload gets to read, which until then waits for it."""
+        os.write(self.stdin, data)
+        os.close(self.stdin)
+        self.stdin = -1
 
     def output(self) -> str:
         """What the payload writes until the last holder of the pipe is gone."""
