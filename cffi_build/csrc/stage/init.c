@@ -213,7 +213,7 @@ static long guard(struct init *in, struct stage *st) {
     if (r < 0)
         return r;
     in->signals = (int)r;
-    int keep[] = {in->report, in->owner, in->signals, in->children, in->kept};
+    int keep[] = {in->report, in->owner, in->payload, in->signals, in->children, in->kept};
     return guard_enter(keep, sizeof keep / sizeof keep[0], st);
 }
 
@@ -236,12 +236,12 @@ __attribute__((noreturn)) static void become_init(struct init *in, struct stage 
         SYS(wait4, in->pid, &status, ABI_WALL, 0);
         fail(in, outcome.step, -ECHILD, NSJ_AT_KILLED, (uint64_t)status);
     }
-    int payload = in->payload;
-    struct nsj_report started = {.kind = NSJ_REPORT_STARTED, .step = (uint16_t)in->step, .value = {(uint64_t)in->pid}};
-    nsj_send(in->report, &started, payload, 0);
     long r = guard(in, st);
     if (r < 0)
         fail(in, in->step, r, NSJ_AT_GUARD, 0);
+    struct nsj_report started = {.kind = NSJ_REPORT_STARTED, .step = (uint16_t)in->step, .value = {(uint64_t)in->pid}};
+    nsj_send(in->report, &started, in->payload, 0);
+    SYS(close, in->payload);
     watch(in);
 }
 
