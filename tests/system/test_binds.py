@@ -120,7 +120,7 @@ from nsjail_py import SandboxSpec, run
 from nsjail_py.spec.mnt import Bind, Mnt
 
 spec = SandboxSpec(mnt=Mnt(mounts=(Bind(source=sys.argv[1], target="/data"),)))
-script = "grep ' /data' /proc/self/mountinfo; for d in /data /data/two /data/two/three; do touch $d/x && echo wrote; done"
+script = "grep ' /data' /proc/self/mountinfo; touch /data/x /data/two/x /data/two/three/x && echo wrote"
 print(run(["/bin/sh", "-c", script], spec=spec, capture_output=True, text=True).stdout)
 """
 
@@ -131,8 +131,9 @@ def test_nested_mounts_keep_their_own_restrictions(tmp_path: Path) -> None:
     outer = tmp_path / "one"
     outer.mkdir()
     mounting = (
-        f"mount -t tmpfs -o noexec,nosuid one {outer} && mkdir {outer}/two && mount -t tmpfs -o nodev two {outer}/two &&"
-        f"mkdir {outer}/two/three && mount -t tmpfs -o ro three {outer}/two/three && exec $0 {tmp_path}/inner.py {outer}"
+        f"mount -t tmpfs -o noexec,nosuid one {outer} && mkdir {outer}/two && "
+        f"mount -t tmpfs -o nodev two {outer}/two && mkdir {outer}/two/three && "
+        f"mount -t tmpfs -o ro three {outer}/two/three && exec $0 {tmp_path}/inner.py {outer}"
     )
     (tmp_path / "inner.py").write_text(_LOOK_AT_NESTED_MOUNTS)
     done = subprocess.run(
@@ -151,16 +152,17 @@ def test_nested_mounts_keep_their_own_restrictions(tmp_path: Path) -> None:
 
 @pytest.mark.root
 def test_a_descriptor_is_a_source(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("by descriptor\n")
-    fd = os.open(tmp_path, os.O_PATH)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_text("by descriptor\n")
+    fd = os.open(source, os.O_PATH)
     try:
         spec = SandboxSpec(mnt=Mnt(mounts=(Bind(fd=fd, target="/data"),)))
         # the name may go, the directory stays the one that was opened
-        tmp_path.rename(tmp_path.with_name("elsewhere"))
+        source.rename(tmp_path / "elsewhere")
         result = Sandbox(spec).run(["cat", "/data/file"], capture_output=True, text=True)
     finally:
         os.close(fd)
-        tmp_path.with_name("elsewhere").rename(tmp_path)
     assert result.stdout == "by descriptor\n"
 
 
@@ -171,7 +173,7 @@ def test_a_source_that_has_become_a_sensitive_one_is_refused(tmp_path: Path) -> 
     sandbox = Sandbox(SandboxSpec(mnt=Mnt(mounts=(Bind(source=str(source), target="/data"),))))
     source.rmdir()
     source.symlink_to("/run")
-    with pytest.raises(SetupError, match="clone .*/source.*has become a link to /run"):
+    with pytest.raises(SetupError, match=r"clone .*/source.*has become a link to /run"):
         sandbox.run(["true"])
 
 

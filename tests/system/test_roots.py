@@ -79,10 +79,8 @@ def test_a_missing_target_in_a_writable_root_is_made(caller: Caller, tree: Path)
 def test_an_overlay_throws_its_changes_away(caller: Caller, tree: Path) -> None:
     spec = {"mnt": {"overlay": {"lower": [str(tree)]}}}
     before = sorted(tree.rglob("*"))
-    assert caller.shell(spec, "echo new > /new; mkdir -p /a/b; rmdir /sys; cat /new; ls -d /sys 2>&1 | wc -l").lines() == [
-        "new",
-        "1",
-    ]
+    script = "echo new > /new; mkdir -p /a/b; rmdir /sys; cat /new; ls -d /sys /a/b 2>/dev/null || true"
+    assert caller.shell(spec, script).lines() == ["new", "/a/b"]
     assert sorted(tree.rglob("*")) == before
 
 
@@ -98,9 +96,7 @@ def test_an_overlay_shows_the_topmost_of_its_layers(caller: Caller, tree: Path, 
 
 
 @pytest.mark.parametrize("count", [3, 41, 42, 60])
-def test_an_overlay_has_as_many_layers_as_are_named(
-    caller: Caller, tree: Path, tmp_path: Path, count: int
-) -> None:
+def test_an_overlay_has_as_many_layers_as_are_named(caller: Caller, tree: Path, tmp_path: Path, count: int) -> None:
     layers = []
     for number in range(count - 1):
         layer = tmp_path / "ordinary-home" / f"layer,with:odd=name-{number}"

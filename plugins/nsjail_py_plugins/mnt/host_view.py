@@ -27,6 +27,8 @@ def mounts(facts: HostView, scene: Scene) -> Iterator[Mount]:
     if scene.section.tmp:
         yield Mount(target="/var/tmp", text="link to /tmp", attach=(steps.symlink("/var/tmp", "/tmp"),))
     yield kinds.tmpfs(Tmpfs(target="/run", size=HOME_SIZE, mode="755", owned=True), scene, named=False)
+    if scene.home == "/root":
+        yield Mount(target="/home", text="directory", attach=(steps.mkdir("/home"),))
     yield kinds.tmpfs(Tmpfs(target=scene.home, size=HOME_SIZE, mode="700", owned=True), scene, named=False)
 
 
