@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nsjail_py.engine.identity import settle
 from nsjail_py.engine.payload import OWNER, Payload, payload_part
 from nsjail_py.errors import SpecError
@@ -23,21 +25,31 @@ class Compiled:
     :param plugins: who plans it
     :param host: what this kernel and user can do
     :param purpose: why
+    :param extra: parts of the engine's own
     :raises SpecError: with every problem that any plugin found
     """
 
     __slots__ = ("_parts", "_templates", "facts", "host", "identity", "plugins", "purpose", "section", "spec")
 
-    def __init__(self, spec: SandboxSpec, plugins: Plugins, host: Host, purpose: Purpose = "start") -> None:
+    def __init__(
+        self,
+        spec: SandboxSpec,
+        plugins: Plugins,
+        host: Host,
+        purpose: Purpose = "start",
+        *,
+        extra: Sequence[tuple[str, Part]] = (),
+    ) -> None:
         self.plugins = plugins
         self.host = host
         self.purpose = purpose
         self.spec, self.identity = settle(spec, host)
         self.section = self.spec.section("process", Process)
-        problems = plugins.check(self.spec, host)
+        # a sandbox that runs was checked when it started; what it was made of may be gone by now
+        problems = plugins.check(self.spec, host) if purpose == "start" else []
         if problems:
             raise SpecError(problems)
-        self._parts: list[tuple[str, Part]] = plugins.plan(self.spec, host, purpose)
+        self._parts: list[tuple[str, Part]] = [*plugins.plan(self.spec, host, purpose), *extra]
         self._templates: dict[tuple[object, ...], Template] = {}
         self.facts = {name: value for _, part in self._parts for name, value in part.facts.items()}
 

@@ -141,6 +141,7 @@ def _spawn(
             flags=plan.flags,
             stage=stage(),
             slots=slots,
+            cgroup=started.cgroup,
             report=started.report,
             writes=writes,
             release_gate=gate if not handed else 0,

@@ -34,6 +34,7 @@ class Launch:
     :ivar host: what this kernel and user can do
     :ivar undo: callbacks that take everything back, run in reverse when the launch fails or the sandbox has ended
     :ivar maps: the id maps, set by the action that decides them; ``None`` without a new user namespace
+    :ivar cgroup: a directory of cgroup v2 that the stage is born in, or -1
     :ivar pid: the stage's pid, from phase CREATED on
     :ivar pidfd: its pidfd
     :ivar warnings: for ``Result.warnings``
@@ -41,12 +42,13 @@ class Launch:
         something on the host. What is named after it, ``nsjail_sweep`` finds again
     """
 
-    __slots__ = ("_filled", "_kept", "host", "maps", "name", "pid", "pidfd", "undo", "warnings")
+    __slots__ = ("_filled", "_kept", "cgroup", "host", "maps", "name", "pid", "pidfd", "undo", "warnings")
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.undo = ExitStack()
         self.maps: IdMaps | None = None
+        self.cgroup = -1
         self.pid = -1
         self.pidfd = -1
         self.warnings: list[str] = []
@@ -65,6 +67,13 @@ class Launch:
             self._kept.add(fd)
         self._filled[slot.name] = fd
 
+    def born_in(self, directory: int) -> None:
+        """Have the stage born in a control group of v2 (clone3(2), CLONE_INTO_CGROUP).
+
+        :param directory: a descriptor of its directory; it belongs to the launch from now on
+        """
+        self.cgroup = directory
+
     def descriptor(self, slot: Slot) -> int:
         """The parent's descriptor for a slot that an action filled. Raises KeyError where none did."""
         return self._filled[slot.name]
@@ -79,3 +88,6 @@ class Launch:
             if fd not in self._kept:
                 os.close(fd)
         self._filled.clear()
+        if self.cgroup >= 0:
+            os.close(self.cgroup)
+            self.cgroup = -1

@@ -20,6 +20,7 @@ from nsjail_py.plugin import (
     Problem,
     Purpose,
     SandboxSpec,
+    Step,
     constants,
     hookimpl,
     identity,
@@ -74,15 +75,17 @@ def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
 
 @hookimpl
 def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
-    if purpose == "exec":
-        return None
     section = spec.section("user", User)
     kind = identity.mapping(spec, host)
     part = NAMESPACE.part(section.mode, host)
     if kind == "none":
         joined = (steps.identity(0, 0, constants.NSJ_IDENTITY_DROP_GROUPS),) if part.actions else ()
+        if purpose == "exec":
+            return Part(steps=joined)
         return Part(steps=(*part.steps, *joined), actions=part.actions, warnings=part.warnings)
     uid, gid = identity.payload_ids(spec)
+    if purpose == "exec":
+        return Part(steps=(_become(section, kind, spec, host),))
     match kind:
         case "range":
             maps: tuple[Any, ...] = (TakeRange(count=section.count),)
@@ -96,10 +99,7 @@ def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
                 (IdRange(uid, host.uid, 1),), (IdRange(gid, host.gid, 1),), setgroups=identity.may_setgroups(spec, host)
             )
             maps = (SetMaps(maps=single),)
-    zero = kind in ("range", "subids") or (uid, gid) == (0, 0) or (kind == "explicit" and _maps_zero(section))
-    drop = constants.NSJ_IDENTITY_DROP_GROUPS if identity.may_setgroups(spec, host) else 0
-    become = steps.identity(0, 0, drop) if zero else steps.identity(uid, gid, constants.NSJ_IDENTITY_KEEP)
-    made = [become]
+    made = [_become(section, kind, spec, host)]
     if not section.nested:
         # of the new namespace: a child user namespace is refused to everybody in it, whatever a filter says
         made.append(
@@ -122,6 +122,13 @@ def nsjail_doctor(host: Host) -> Iterable[Line]:
             detail="one id only: this user has no range in /etc/subuid",
             remedy="usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER (package uidmap)",
         )
+
+
+def _become(section: User, kind: str, spec: SandboxSpec, host: Host) -> Step:
+    uid, gid = identity.payload_ids(spec)
+    zero = kind in ("range", "subids") or (uid, gid) == (0, 0) or (kind == "explicit" and _maps_zero(section))
+    drop = constants.NSJ_IDENTITY_DROP_GROUPS if identity.may_setgroups(spec, host) else 0
+    return steps.identity(0, 0, drop) if zero else steps.identity(uid, gid, constants.NSJ_IDENTITY_KEEP)
 
 
 def _maps_zero(section: User) -> bool:
