@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import IO, Any
+from typing import Any, TypedDict, Unpack
 
-import msgspec
-
+from nsjail_py.engine.arrange import Arrangement, arrange, arrange_driven, arrange_terminal
 from nsjail_py.engine.compile import Compiled
-from nsjail_py.engine.launch import launch
-from nsjail_py.engine.payload import DEFAULT_PATH, Payload
+from nsjail_py.engine.launch import close, launch
+from nsjail_py.engine.payload import DEFAULT_PATH, Payload, working_directory
 from nsjail_py.engine.process import Process, watch
 from nsjail_py.engine.programs import Programs
 from nsjail_py.engine.result import Result
-from nsjail_py.engine.stdio import DEVNULL, PIPE, Stdio, Stream
+from nsjail_py.engine.stdio import PIPE, STDOUT, Stdio, Stream, passed
 from nsjail_py.engine.terminal import DEFAULT_SIZE
 from nsjail_py.errors import CommandError, Problem, SpecError
 from nsjail_py.linux.host import Host
@@ -107,7 +106,7 @@ class Sandbox:
         self,
         argv: Sequence[str | os.PathLike[str]],
         *,
-        input: str | bytes | None = None,
+        input: str | bytes | None = None,  # noqa: A002 - as in subprocess
         stdin: Stream = None,
         stdout: Stream = None,
         stderr: Stream = None,
@@ -125,15 +124,19 @@ class Sandbox:
     ) -> Result[Any]:
         """Run a command and wait for its end; everything it started is dead when this returns.
 
+        The payload never holds a terminal of the caller's. Where stdin and stdout both are one, it gets a terminal of
+        the sandbox's own, joined to the caller's, which is raw meanwhile; a lone one is copied through a pipe. A
+        regular file as stdin is read-only to it, and one that is appended to is written through a pipe.
+
         :param argv: the command
         :param input: what it reads from stdin
         :param stdin: ``None`` the caller's, ``PIPE``, ``DEVNULL``, a descriptor or a file
         :param stdout: the same
         :param stderr: the same, or ``STDOUT``
         :param capture_output: collect stdout and stderr
-        :param text: they are text, not bytes
-        :param encoding: of that text (UTF-8)
-        :param errors: how undecodable bytes are treated (``strict``)
+        :param text: they are text, not bytes; any end of a line becomes ``\\n``
+        :param encoding: of that text (UTF-8); implies ``text``
+        :param errors: how bytes that are not text are treated (``strict``); implies ``text``
         :param pass_fds: descriptors to pass, under their numbers
         :param env: variables for this call, added to the sandbox's
         :param cwd: the working directory inside, for this call
@@ -142,6 +145,7 @@ class Sandbox:
         :param name: a name under which other commands find it while it runs
         :param tty: give it a terminal; what it writes there is ``stdout``
         :returns: how it ended
+        :raises SpecError: a parameter is wrong
         :raises SetupError: the sandbox could not be made; the command has not run
         :raises ProgramError: the command is missing or cannot be executed
         :raises CommandError: it ran and failed, and ``check`` is true
@@ -149,16 +153,15 @@ class Sandbox:
         if capture_output:
             if stdout is not None or stderr is not None:
                 raise ValueError("capture_output excludes stdout and stderr")
-            stdout = stderr = PIPE
+            stdout, stderr = PIPE, STDOUT if tty or self._compiled.section.tty else PIPE
         if input is not None:
             if stdin is not None:
                 raise ValueError("input excludes stdin")
             stdin = PIPE
+        decide = arrange_terminal if tty or self._compiled.section.tty else arrange
         process = self._start(
             argv,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
+            decide(stdin, stdout, stderr),
             text=text,
             encoding=encoding,
             errors=errors,
@@ -167,7 +170,6 @@ class Sandbox:
             cwd=cwd,
             timeout=timeout,
             name=name,
-            tty=tty,
         )
         try:
             result = process.communicate(input)
@@ -202,15 +204,22 @@ class Sandbox:
     ) -> Process:
         """Start a command and return while it runs. Parameters as in ``run``.
 
-        :param window: rows and columns of its terminal
+        A terminal that is joined to the caller's is served while somebody waits for the process.
+
+        :param timeout: seconds after which it is killed, whether somebody waits for it or not
+        :param tty: give it a terminal, whose other side is ``Process.terminal``, for the caller to read and write
+        :param window: rows and columns of that terminal
         :param trace: have every step of the set-up reported with its time: ``Process.trace``
+        :raises SpecError: a parameter is wrong
         :raises SetupError: the sandbox could not be made
         """
+        if tty or self._compiled.section.tty:
+            arrangement = arrange_driven(stdin, stdout, stderr, window)
+        else:
+            arrangement = arrange(stdin, stdout, stderr)
         process = self._start(
             argv,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
+            arrangement,
             text=text,
             encoding=encoding,
             errors=errors,
@@ -219,8 +228,6 @@ class Sandbox:
             cwd=cwd,
             timeout=timeout,
             name=name,
-            tty=tty,
-            window=window,
             trace=trace,
         )
         watch(process)
@@ -241,17 +248,17 @@ class Sandbox:
         tty: tuple[int, int] | None,
     ) -> Payload:
         command = tuple(os.fspath(each) for each in argv)
-        if isinstance(argv, str) or not command:
-            problem = Problem("$.argv", "a command is a list of strings, not one string", "use shlex.split, or ['sh', '-c', …]")
-            raise SpecError([problem])
         section = self._compiled.section
         home = self._compiled.identity.home
         whole = {**ENVIRONMENT, "HOME": home, **section.env, **(env or {})}
+        problems = list(_problems(argv, command, env or {}, cwd))
+        if problems:
+            raise SpecError(problems)
         wanted = cwd or section.cwd
         return Payload(
             argv=command,
             env=whole,
-            cwd=(wanted,) if wanted else (os.getcwd(), home, "/"),
+            cwd=(wanted,) if wanted else (working_directory(), home, "/"),
             numbers=tuple(numbers),
             tty=tty,
         )
@@ -259,10 +266,8 @@ class Sandbox:
     def _start(
         self,
         argv: Sequence[str | os.PathLike[str]],
+        arrangement: Arrangement,
         *,
-        stdin: Stream,
-        stdout: Stream,
-        stderr: Stream,
         text: bool,
         encoding: str | None,
         errors: str | None,
@@ -271,52 +276,110 @@ class Sandbox:
         cwd: str | None,
         timeout: float | None,
         name: str | None,
-        tty: bool,
-        window: tuple[int, int] = DEFAULT_SIZE,
         trace: bool = False,
     ) -> Process:
         began = time.monotonic_ns()
-        section = self._compiled.section
-        terminal = window if tty or section.tty else None
-        payload = self._payload(argv, env=env, cwd=cwd, numbers=pass_fds, tty=terminal)
+        numbers = passed(pass_fds) if pass_fds else ()
+        if arrangement.size is not None:
+            numbers = (*arrangement.streams, *numbers)
+        payload = self._payload(argv, env=env, cwd=cwd, numbers=numbers, tty=arrangement.size)
         compiled, payload = self._programs.find(payload)
-        stdio = Stdio(stdin, stdout, stderr) if terminal is None else None
-        try:
-            given = {number: number for number in pass_fds} | (stdio.given if stdio is not None else {})
-            started = launch(compiled, payload, given, trace=trace, began=began, name=name)
-        except BaseException:
-            if stdio is not None:
-                stdio.close()
-            raise
-        if stdio is not None:
-            stdio.handed_over()
-        limit = timeout if timeout is not None else section.timeout
+        limit = timeout if timeout is not None else self._compiled.section.timeout
         as_text = text or encoding is not None or errors is not None
-        return Process(
-            compiled,
-            started,
-            payload,
-            stdio,
-            name=started.name,
-            encoding=(encoding or "utf-8", errors or "strict") if as_text else None,
-            deadline=began / 1e9 + limit if limit is not None else None,
-        )
+        stdio = Stdio(arrangement.streams)
+        started = None
+        try:
+            given = {number: number for number in numbers} | stdio.given
+            started = launch(compiled, payload, given, trace=trace, began=began, name=name)
+            stdio.handed_over()
+            return Process(
+                compiled,
+                started,
+                payload,
+                stdio,
+                name=started.name,
+                encoding=(encoding or "utf-8", errors or "strict") if as_text else None,
+                deadline=began / 1e9 + limit if limit is not None else None,
+                joined=arrangement.joined,
+            )
+        except BaseException:
+            # a KeyboardInterrupt may come between any two lines
+            if started is not None:
+                started.kill()
+                close(started)
+            stdio.close()
+            raise
 
 
-def run(argv: Sequence[str | os.PathLike[str]], *, spec: SandboxSpec | None = None, **keywords: Any) -> Result[Any]:
+def _problems(argv: object, command: Sequence[str], env: Mapping[str, str], cwd: str | None) -> Iterable[Problem]:
+    """What is wrong with the parameters of one call."""
+    if isinstance(argv, str) or not command:
+        hint = "use shlex.split, or ['sh', '-c', …]"
+        yield Problem("$.argv", "a command is a list of strings, not one string and not empty", hint)
+    if any("\0" in word for word in command):
+        yield Problem("$.argv", "a word with a NUL character", "no program can be given one")
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            yield Problem("$.env", f"not a variable: {name!r}", "a name has no = and is not empty; neither has a NUL")
+    if cwd is not None and (not cwd.startswith("/") or "\0" in cwd):
+        yield Problem("$.cwd", f"not an absolute path: {cwd!r}", "name a directory as the sandbox sees it")
+
+
+class Call(TypedDict, total=False):
+    """The keywords of ``Sandbox.run``."""
+
+    input: str | bytes | None
+    stdin: Stream
+    stdout: Stream
+    stderr: Stream
+    capture_output: bool
+    text: bool
+    encoding: str | None
+    errors: str | None
+    pass_fds: Sequence[int]
+    env: Mapping[str, str] | None
+    cwd: str | None
+    timeout: float | None
+    check: bool
+    name: str | None
+    tty: bool
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    spec: SandboxSpec | None = None,
+    profile: str | None = None,
+    plugins: Iterable[object] | Plugins = (),
+    rootfs: str | os.PathLike[str] | None = None,
+    mounts: Iterable[Mount] = (),
+    hostname: str | None = None,
+    net: str | None = None,
+    user: str | int | None = None,
+    **call: Unpack[Call],
+) -> Result[Any]:
     """Run a command in a sandbox of its own; reads like ``subprocess.run``.
 
     >>> from nsjail_py import run
     >>> run(["echo", "hello"], capture_output=True, text=True).stdout
     'hello\\n'
 
+    Whoever runs more than one command in the same kind of sandbox makes a ``Sandbox``, which is planned only once.
+
     :param argv: the command
-    :param spec: as in ``Sandbox``
-    :param keywords: those of ``Sandbox`` and of ``Sandbox.run``
+    :param spec: as in ``Sandbox``, like all others up to ``user``
+    :param call: as in ``Sandbox.run``
+    :returns: how it ended
+    :raises SandboxError: as ``Sandbox`` and ``Sandbox.run`` do
     """
-    made = {name: keywords.pop(name) for name in _SANDBOX if name in keywords}
-    return Sandbox(spec, **made).run(argv, **keywords)
-
-
-#: Keywords of ``run`` that describe the sandbox; all others belong to the call.
-_SANDBOX = ("profile", "plugins", "rootfs", "mounts", "hostname", "net", "user")
+    sandbox = Sandbox(
+        spec,
+        profile=profile,
+        plugins=plugins,
+        rootfs=rootfs,
+        mounts=mounts,
+        hostname=hostname,
+        net=net,
+        user=user,
+    )
+    return sandbox.run(argv, **call)

@@ -22,7 +22,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     :param candidates: paths to try in order; empty: ``argv[0]``, searched in the environment's PATH
     :param env: the whole environment
     :param cwd: the working directory; several: the first of them that exists inside
-    :param numbers: descriptors of the payload above 2 that the caller passes
+    :param numbers: descriptors of the payload above 2 that the caller passes; 2 where it is not on the terminal
     :param tty: give it a terminal of this many rows and columns
     """
 
@@ -43,6 +43,14 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
         """The slots that the engine fills with descriptors of the caller's."""
         own = () if self.tty is not None else (0, 1, 2)
         return tuple(descriptor_slot(number) for number in (*own, *self.numbers))
+
+
+def working_directory() -> str:
+    """The caller's; the root where it has been removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
 
 
 def descriptor_slot(number: int) -> Slot:
@@ -69,7 +77,8 @@ def payload_part(payload: Payload) -> Part:
         made.append(steps.pty(TERMINAL, *payload.tty))
         made.append(steps.terminal(TERMINAL))
     made.append(steps.chdir(payload.cwd))
-    terminal = dict.fromkeys((0, 1, 2), TERMINAL) if payload.tty is not None else {}
+    on_terminal = {0, 1, 2}.difference(payload.numbers) if payload.tty is not None else ()
+    terminal = dict.fromkeys(on_terminal, TERMINAL)
     numbers = {number: descriptor_slot(number) for number in ((0, 1, 2, *payload.numbers))} | terminal
     made.append(steps.descriptors(numbers))
     candidates: Sequence[str] = payload.candidates or search(payload.argv[0], payload.env)

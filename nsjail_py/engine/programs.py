@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from nsjail_py.engine.compile import Compiled
-from nsjail_py.engine.payload import Payload
+from nsjail_py.engine.payload import Payload, working_directory
 from nsjail_py.engine.resolve import resolve
 from nsjail_py.spec.mnt import Bind, Mnt
 
@@ -29,7 +29,7 @@ class Programs:
         """The sandbox for a payload, and the payload with the paths of its program."""
         if not self._resolving:
             return self._base, payload
-        resolved = resolve(payload.argv[0], self._path(payload.env), os.getcwd())
+        resolved = resolve(payload.argv[0], self._path(payload.env), working_directory())
         if not resolved.prefixes:
             return self._base, payload
         argv = (*resolved.words, *payload.argv[1:])
@@ -39,7 +39,7 @@ class Programs:
         """The sandbox for a program."""
         if not self._resolving:
             return self._base
-        return self._with(resolve(program, self._path(env), os.getcwd()).prefixes)
+        return self._with(resolve(program, self._path(env), working_directory()).prefixes)
 
     def _path(self, env: Mapping[str, str]) -> str:
         # a command is what the caller's shell would run; what the sandbox's own PATH adds comes after

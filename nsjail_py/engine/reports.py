@@ -22,7 +22,9 @@ def read_report(fd: int) -> tuple[Report, list[int]] | None:
     return parse_report(message), fds
 
 
-def send_control(fd: int, kind: int, value: int, *, slot: int = 0, fds: Sequence[int] = (), suffix: bool = False) -> None:
+def send_control(
+    fd: int, kind: int, value: int, *, slot: int = 0, fds: Sequence[int] = (), suffix: bool = False
+) -> None:
     """Say something to the stage or to init.
 
     :param kind: ``NSJ_CONTROL_*``

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal as signals
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 Output = TypeVar("Output", str, bytes)
 
 
-class ExitReason(str, Enum):
+class ExitReason(StrEnum):
     """What ended a sandbox."""
 
     EXITED = "exited"
@@ -19,15 +19,12 @@ class ExitReason(str, Enum):
     TIMED_OUT = "timed out"
     KILLED = "killed"
 
-    def __str__(self) -> str:
-        return self.value
-
 
 class Result(msgspec.Struct, Generic[Output], frozen=True, kw_only=True):
     """How a sandbox ended.
 
     :param args: the command
-    :param returncode: the exit status; −n where signal n ended it
+    :param returncode: the exit status; -n where signal n ended it
     :param reason: what ended it: an ``ExitReason``, or what a plugin calls it
     :param signal: the signal that ended it, or ``None``
     :param stdout: what was captured, or ``None``

@@ -5,6 +5,8 @@ Descriptors are plain integers: the `socket` module takes longer to import than 
 
 from __future__ import annotations
 
+import errno
+
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.call import check, ffi, lib
 
@@ -39,7 +41,11 @@ def send(fd: int, data: bytes, fds: Sequence[int] = (), flags: int = 0) -> int:
     :returns: the number of bytes sent
     :raises OSError: as in sendmsg(2)
     """
-    return check(lib.nsj_send(fd, data, len(data), fds or ffi.NULL, len(fds), flags), "sendmsg")
+    arguments = fd, data, len(data), fds or ffi.NULL, len(fds), flags
+    code = lib.nsj_send(*arguments)
+    while code == -errno.EINTR:
+        code = lib.nsj_send(*arguments)  # handlers have run between the two
+    return check(code, "sendmsg")
 
 
 def recv(fd: int, size: int, max_fds: int = 0, flags: int = 0) -> tuple[bytes, list[int]]:
@@ -55,7 +61,10 @@ def recv(fd: int, size: int, max_fds: int = 0, flags: int = 0) -> tuple[bytes, l
     data = ffi.new("char[]", size)
     fds = ffi.new("int32_t[]", max_fds)
     count = ffi.new("size_t *")
-    length = check(lib.nsj_recv(fd, data, size, fds, max_fds, count, flags), "recvmsg")
+    length = lib.nsj_recv(fd, data, size, fds, max_fds, count, flags)
+    while length == -errno.EINTR:
+        length = lib.nsj_recv(fd, data, size, fds, max_fds, count, flags)  # handlers have run between the two
+    check(length, "recvmsg")
     return bytes(ffi.buffer(data, length)), list(fds[0 : count[0]])
 
 
