@@ -40,6 +40,18 @@ def test_shared_memory_and_terminals_are_its_own(caller: Caller) -> None:
     assert not Path("/dev/shm/x").exists()
 
 
+def test_more_can_be_put_into_dev(caller: Caller) -> None:
+    spec = mounting(
+        {"kind": "symlink", "target": "/dev/console", "to": "null"},
+        {"kind": "tmpfs", "target": "/dev/more"},
+        {"kind": "tmpfs", "target": "/dev/shm", "size": "4k"},
+    )
+    script = "cat /dev/console; touch /dev/more/x && ls /dev/more; head -c 9000 /dev/zero > /dev/shm/x || echo full"
+    ran = caller.shell(spec, f"({script}) 2>/dev/null; ls /dev")
+    assert ran.lines()[:2] == ["x", "full"]
+    assert set(ran.lines()[2:]) >= {*NODES, "console", "more"}
+
+
 def test_no_dev_is_no_dev(caller: Caller) -> None:
     assert caller.shell({"mnt": {"dev": False}}, "ls -d /dev 2>&1 | grep -c 'No such'").lines() == ["1"]
 

@@ -88,7 +88,9 @@ def recipe(target: str, shm: int | str, scene: Scene, *, named: bool) -> Mount:
         *_fresh("devpts", ("ptmxmode=0666", "mode=0620"), f"{target}/pts", "own terminals"),
         *_fresh("tmpfs", ("mode=1777", f"size={size_bytes(shm)}"), f"{target}/shm", "own shared memory", nodev=True),
     )
-    if scene.device_tree:
+    # nothing can be made in the tree that all share
+    crowded = any(mount.target.startswith(f"{target}/") for mount in scene.section.mounts)
+    if scene.device_tree and not crowded:
         devices = steps.attach(own, target, make=constants.NSJ_ATTACH_MKDIR, text=f"{target}: own devices")
         cloning = CloneDeviceTree(slot=own, nodes=NODES, links=LINKS)
         return Mount(target=target, text="own devices", attach=(devices, *fresh), actions=(cloning,), named=named)
