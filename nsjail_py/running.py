@@ -270,7 +270,7 @@ def pid_of(name: str) -> int:
 
 
 def _payload_lives(record: Running) -> bool:
-    """Whether the payload's pid is still its own: the children of a living init are in the sandbox, whoever they are."""
+    """Whether the payload's pid is still its own: children of a living init are in the sandbox, whoever they are."""
     try:
         return record.payload == record.init or procfs.parent(record.payload) == record.init
     except OSError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-from logging import getLogger
 
 import msgspec
 
@@ -16,8 +15,6 @@ from nsjail_py import running
 from nsjail_py.errors import PluginError
 from nsjail_py.linux.process import pidfd_open, pidfd_send_signal
 from nsjail_py.plugin.manager import Plugins
-
-_log = getLogger("nsjail_py")
 
 #: The fact of a plan that leaves something on the host, which a crash would leave for ``nsjail_sweep``.
 SWEEP = "sweep"
@@ -48,11 +45,13 @@ def sweep_once() -> None:
     _swept_by = os.getpid()
     try:
         lines = sweep()
-    except OSError as error:  # a start that needs the directory says so itself, and says it better
-        _log.info("cannot sweep: %s", error)
-        return
-    for line in lines:
-        _log.info("sweep: %s", line)
+    except OSError:
+        return  # a start that needs the state directory says so itself, and says it better
+    if lines:
+        from logging import getLogger  # costs more to import than a sandbox takes to start
+
+        for line in lines:
+            getLogger("nsjail_py").info("sweep: %s", line)
 
 
 def sweep_record(name: str) -> list[str]:
