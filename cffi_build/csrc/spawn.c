@@ -96,20 +96,20 @@ static int is_plain_root(void) {
 
 // Executing a file as an id that is not mapped (yet) drops every capability but the ambient ones, and the
 // map is written while this runs. Best effort: a caller whose securebits forbid it has no map to wait for.
-static void raise_ambient(void) {
+static void raise_ambient(uint64_t keep) {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct data[2];
     if (RAW2(capget, &header, data) < 0)
         return;
-    uint64_t permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
-    if (permitted == 0)
+    uint64_t raised = (data[0].permitted | (uint64_t)data[1].permitted << 32) & (keep ? keep : ~0ULL);
+    if (raised == 0)
         return;
     data[0].inheritable = data[0].permitted;
     data[1].inheritable = data[1].permitted;
     if (RAW2(capset, &header, data) < 0)
         return;
-    for (unsigned int cap = 0; cap < 64 && permitted >> cap; cap++)
-        if (permitted >> cap & 1)
+    for (unsigned int cap = 0; cap < 64 && raised >> cap; cap++)
+        if (raised >> cap & 1)
             RAW5(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
 }
 
@@ -125,8 +125,8 @@ static int child_main(void *argument) {
     long rc = lift_slots(child->spawn, &stage);
     if (rc < 0)
         return fail(child, NSJ_SPAWN_SLOTS, rc);
-    if ((child->spawn->flags & CLONE_NEWUSER) != 0 || !is_plain_root()) // 40 calls that take 40 us
-        raise_ambient();
+    if ((child->spawn->flags & CLONE_NEWUSER) != 0 || !is_plain_root()) // one system call a capability
+        raise_ambient(child->spawn->keep);
     rc = RAW5(execveat, stage, "", argv, environment, AT_EMPTY_PATH);
     return fail(child, NSJ_SPAWN_EXEC, rc);
 }

@@ -13,6 +13,7 @@ struct nsj_file_write { // written by the parent to /proc/<child>/<name> before 
 struct nsj_spawn {
     // in
     uint64_t flags;         // CLONE_NEW* united from all parts
+    uint64_t keep;          // capabilities to have in a new user namespace, each at the cost of a microsecond; 0: all
     int32_t stage;          // descriptor of the stage (a sealed memfd, or the packaged file on a read-only clone)
     int32_t cgroup;         // descriptor of a cgroup v2 directory to be born in, or -1
     const int32_t *slots;   // slots[i] becomes descriptor NSJ_SLOT_BASE + i of the stage; -1: nothing is open there
@@ -39,8 +40,8 @@ enum nsj_spawn_step {
 // Returns 0 or -errno. On failure no child is left and pid, pidfd are -1.
 //
 // The stage starts with every signal blocked, handlers reset (what the caller ignores stays ignored), an empty
-// environment and all permitted capabilities, in a new user namespace also inheritable and ambient. The caller's
-// descriptors are still open.
+// environment and all permitted capabilities, in a new user namespace those of `keep`, also inheritable and ambient.
+// The caller's descriptors are still open.
 int nsj_spawn(struct nsj_spawn *s);
 
 // Makes a user namespace with the given maps and nothing in it, for id-mapped mounts: mount_setattr(2).

@@ -64,6 +64,7 @@ def spawn(
     report: int = -1,
     writes: Sequence[tuple[str, bytes]] = (),
     release_gate: int = 0,
+    keep: int = 0,
 ) -> Child:
     """Execute the stage in a new process and new namespaces, without a copy of the calling one.
 
@@ -74,6 +75,8 @@ def spawn(
     :param report: the caller's end of the report socket, on which the release goes out
     :param writes: files of ``/proc/PID`` and what to write to each: ``setgroups``, ``uid_map``, ``gid_map``
     :param release_gate: the gate that is released after the writes; 0: none
+    :param keep: the mask of capabilities that the stage has in a new user namespace, each at the cost of a
+        microsecond; 0: all
     :returns: the child, which has executed the stage when this returns
     :raises SpawnError: with the step that failed
     """
@@ -86,9 +89,10 @@ def spawn(
     request.cgroup = cgroup
     request.report = report
     request.release_gate = release_gate
+    request.keep = keep
     if writes:
-        keep = file_writes(writes)
-        request.writes = keep[0]
+        held = file_writes(writes)
+        request.writes = held[0]
         request.nwrites = len(writes)
     code = lib.nsj_spawn(request)
     if code < 0:
@@ -132,6 +136,29 @@ def pidfd_open(pid: int, flags: int = 0) -> int:
     >>> os.close(pidfd)
     """
     return check(lib.nsj_pidfd_open(pid, flags), "pidfd_open")
+
+
+def only_child(pid: int) -> int:
+    """A descriptor for the one child of a process, which is the only one that it ever has.
+
+    :param pid: a process with one thread, which is a child of the caller and so keeps its pid
+    :returns: a descriptor, or -1 where the child has ended, or this kernel has no list of children (proc_pid_task(5))
+    """
+    path = f"/proc/{pid}/task/{pid}/children"
+    pidfd = -1
+    try:
+        with open(path, encoding="ascii") as file:
+            child = int(file.read())
+        pidfd = pidfd_open(child)
+        # its pid has not been given to another process where it is still listed
+        with open(path, encoding="ascii") as file:
+            if int(file.read()) == child:
+                return pidfd
+    except (OSError, ValueError):
+        pass
+    if pidfd >= 0:
+        os.close(pidfd)
+    return -1
 
 
 def pidfd_send_signal(pidfd: int, signal: int, flags: int = 0) -> None:

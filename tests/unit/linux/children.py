@@ -72,13 +72,21 @@ class Spawner:
         cgroup: int = -1,
         writes: Sequence[tuple[str, bytes]] = (),
         release_gate: int = 0,
+        keep: int = 0,
     ) -> Spawned:
         ours, theirs = os.pipe()
         what = files.sealed_memfd("letter", letter.encode())
         slots = [self.theirs, what, self.end, theirs, *more]
         try:
             child = process.spawn(
-                self.probe, slots, flags, cgroup=cgroup, report=self.report, writes=writes, release_gate=release_gate
+                self.probe,
+                slots,
+                flags,
+                cgroup=cgroup,
+                report=self.report,
+                writes=writes,
+                release_gate=release_gate,
+                keep=keep,
             )
             self.pidfds.append(child.pidfd)
         finally:
