@@ -135,7 +135,7 @@ def fsmount(fs: int, attributes: int = 0) -> int:
 class MountPoint(Record):
     """One line of ``/proc/PID/mountinfo``.
 
-    :param id: its number; :func:`statx` and ``parent`` of others name it
+    :param id: its number, which ``parent`` of others names
     :param parent: the number of the mount that it is on
     :param device: ``major:minor``
     :param root: the directory of the file system that is its root

@@ -186,7 +186,8 @@ class Exit(Record):
     :param status: as wait(2) encodes it
     :param user_us: processor time in user mode, in microseconds, of it and the children that it waited for
     :param system_us: the same in the kernel
-    :param peak_kib: the largest resident set of any of them, in KiB
+    :param peak_kib: the largest resident set of any of them, in KiB; for a child of :func:`spawn` also that of the
+        caller, in whose memory it began
     """
 
     status: int
