@@ -152,13 +152,13 @@ long op_BOUND(struct stage *st, const struct value *arg) {
     for (unsigned cap = 0; cap < 64; cap++) {
         if (arg[0].n >> cap & 1)
             continue;
-        long held = SYS(prctl, PR_CAPBSET_READ, cap);
-        if (held == -EINVAL) // past the kernel's last capability
+        long r = SYS(prctl, PR_CAPBSET_DROP, cap);
+        if (r == -EINVAL) // past the kernel's last capability
             return 0;
-        if (held > 0)
-            held = SYS(prctl, PR_CAPBSET_DROP, cap);
-        if (held < 0)
-            return held;
+        if (r == -EPERM && SYS(prctl, PR_CAPBSET_READ, cap) == 0) // not held: nothing to drop
+            continue;
+        if (r < 0)
+            return r;
     }
     return 0;
 }
