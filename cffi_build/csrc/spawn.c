@@ -33,9 +33,9 @@
 #define INTO_CGROUP 0x200000000ULL
 #define P_PIDFD_TYPE 3
 
-// The deepest frame is lift_slots with its table of NSJ_MAX_SLOTS descriptors; measured use is 3 KiB.
-#define STACK_SIZE (16u << 10)
-#define GUARD_SIZE 4096u
+// The child needs 3 KiB: lift_slots has a table of NSJ_MAX_SLOTS descriptors. Pages have up to 64 KiB on aarch64.
+#define STACK_SIZE (64u << 10)
+#define GUARD_SIZE (64u << 10)
 
 struct child {
     const struct nsj_spawn *spawn; // NULL: only hold a user namespace open
