@@ -12,21 +12,21 @@ struct nsj_file_write { // written by the parent to /proc/<child>/<name> before 
 
 struct nsj_spawn {
     // in
-    uint64_t flags;         // CLONE_NEW* united from all parts
-    uint64_t keep;          // capabilities to have in a new user namespace, each at the cost of a microsecond; 0: all
-    int32_t stage;          // descriptor of the stage (a sealed memfd, or the packaged file on a read-only clone)
-    int32_t cgroup;         // descriptor of a cgroup v2 directory to be born in, or -1
-    const int32_t *slots;   // slots[i] becomes descriptor NSJ_SLOT_BASE + i of the stage; -1: nothing is open there
+    uint64_t flags;       // CLONE_NEW* united from all parts
+    uint64_t keep;        // capabilities to have in a new user namespace, each at the cost of a microsecond; 0: all
+    int32_t stage;        // descriptor of the stage (a sealed memfd, or the packaged file on a read-only clone)
+    int32_t cgroup;       // descriptor of a cgroup v2 directory to be born in, or -1
+    const int32_t *slots; // slots[i] becomes descriptor NSJ_SLOT_BASE + i of the stage; -1: nothing is open there
     int32_t nslots;
-    int32_t report;         // the parent's end of the report socket, for the release; -1: no release is sent
+    int32_t report; // the parent's end of the report socket, for the release; -1: no release is sent
     const struct nsj_file_write *writes;
     int32_t nwrites;
-    uint32_t release_gate;  // after the writes: send RELEASE for this gate (0: the caller does it)
+    uint32_t release_gate; // after the writes: send RELEASE for this gate (0: the caller does it)
     // out
     int32_t pid;
     int32_t pidfd;
-    int32_t step;           // on failure: which of NSJ_SPAWN_*
-    int32_t write_failed;   // on NSJ_SPAWN_MAP: index into writes
+    int32_t step;         // on failure: which of NSJ_SPAWN_*
+    int32_t write_failed; // on NSJ_SPAWN_MAP: index into writes
 };
 
 enum nsj_spawn_step {
