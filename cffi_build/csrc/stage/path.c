@@ -63,6 +63,7 @@ static long make_parents(int root, char *path) {
 long path_parent(struct stage *st, int root, const char *path, const char **leaf) {
     char buffer[PATH_SIZE];
     size_t length = text_length(path), cut;
+    doing(st, NSJ_AT_TARGET, 0);
     if (length >= sizeof buffer)
         return -ENAMETOOLONG;
     for (cut = length; cut > 0 && path[cut - 1] != '/'; cut--)
