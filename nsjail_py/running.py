@@ -179,8 +179,10 @@ def load(name: str) -> Running | None:
         fd = _open(_path(name))
     except (OSError, ValueError):
         return None
-    with open(fd, "rb") as file:
-        return _believed(fd, file.read(MAX_RECORD + 1), name)
+    try:
+        return _believed(fd, name)
+    finally:
+        os.close(fd)
 
 
 def _open(path: str) -> int:
@@ -188,10 +190,11 @@ def _open(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def _believed(fd: int, data: bytes, name: str) -> Running | None:
+def _believed(fd: int, name: str) -> Running | None:
     found = os.fstat(fd)
     if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
         return None
+    data = os.pread(fd, MAX_RECORD + 1, 0)
     if len(data) > MAX_RECORD:
         return None
     try:
@@ -228,7 +231,7 @@ def claimed(name: str) -> Iterator[Running | None]:
         yield None
         return
     try:
-        yield _believed(fd, os.pread(fd, MAX_RECORD + 1, 0), name) if _claim(fd, name) else None
+        yield _believed(fd, name) if _claim(fd, name) else None
     finally:
         os.close(fd)
 

@@ -51,12 +51,13 @@ def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
         return part
     seen = scene(spec, host)
     made = root.recipe(seen)
+    work = tuple(_work_directories(section))
     return Part(
         flags=part.flags,
         steps=made.steps,
         actions=made.actions,
         mounts=tuple(_mounts(seen, host.view)),
-        facts={"work_directories": tuple(_work_directories(section))},
+        facts={"work_directories": work} | ({"sweep": True} if work else {}),
     )
 
 
