@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 
 #include "sys_native.h"
 #include "sys_numbers.h"
@@ -187,21 +189,38 @@ int nsj_capset(const struct nsj_caps *caps) {
 
 // ---- filters ----
 
-int nsj_seccomp(unsigned int operation, unsigned int flags, void *argument) {
-    return result(syscall(SYS_seccomp, operation, flags, argument));
+int nsj_seccomp_filter(unsigned int flags, const void *program, size_t size) {
+    struct sock_filter *filter = (struct sock_filter *)(uintptr_t)program; // the kernel only reads it
+    if (size % sizeof *filter != 0 || size / sizeof *filter > UINT16_MAX)
+        return -EINVAL;
+    struct sock_fprog whole = {.len = (unsigned short)(size / sizeof *filter), .filter = filter};
+    return result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &whole));
 }
 
-int nsj_landlock_create_ruleset(const void *attributes, size_t size, uint32_t flags) {
-    return result(syscall(SYS_landlock_create_ruleset, attributes, size, flags));
+int nsj_landlock_abi(void) {
+    return result(syscall(SYS_landlock_create_ruleset, NULL, 0, 1)); // LANDLOCK_CREATE_RULESET_VERSION
 }
 
-int nsj_landlock_add_rule(int ruleset, int type, const void *attributes, uint32_t flags) {
-    return result(syscall(SYS_landlock_add_rule, ruleset, type, attributes, flags));
+int nsj_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scope) {
+    // struct landlock_ruleset_attr; an older kernel takes a longer one as long as what it does not know is zero
+    const uint64_t attributes[] = {files, network, scope};
+    return result(syscall(SYS_landlock_create_ruleset, attributes, sizeof attributes, 0));
 }
 
-int nsj_landlock_restrict_self(int ruleset, uint32_t flags) {
-    return result(syscall(SYS_landlock_restrict_self, ruleset, flags));
+int nsj_landlock_allow_path(int ruleset, uint64_t access, int beneath) {
+    struct { // struct landlock_path_beneath_attr
+        uint64_t access;
+        int32_t parent;
+    } __attribute__((packed)) rule = {access, beneath};
+    return result(syscall(SYS_landlock_add_rule, ruleset, 1, &rule, 0)); // LANDLOCK_RULE_PATH_BENEATH
 }
+
+int nsj_landlock_allow_port(int ruleset, uint64_t access, uint64_t port) {
+    const uint64_t rule[] = {access, port};                             // struct landlock_net_port_attr
+    return result(syscall(SYS_landlock_add_rule, ruleset, 2, rule, 0)); // LANDLOCK_RULE_NET_PORT
+}
+
+int nsj_landlock_restrict_self(int ruleset) { return result(syscall(SYS_landlock_restrict_self, ruleset, 0)); }
 
 // ---- sockets ----
 

@@ -77,10 +77,13 @@ int nsj_capget(int pid, struct nsj_caps *caps);
 int nsj_capset(const struct nsj_caps *caps);
 
 // filters
-int nsj_seccomp(unsigned int operation, unsigned int flags, void *argument);
-int nsj_landlock_create_ruleset(const void *attributes, size_t size, uint32_t flags);
-int nsj_landlock_add_rule(int ruleset, int type, const void *attributes, uint32_t flags);
-int nsj_landlock_restrict_self(int ruleset, uint32_t flags);
+// `program` is an array of struct sock_filter, `size` its length in bytes.
+int nsj_seccomp_filter(unsigned int flags, const void *program, size_t size);
+int nsj_landlock_abi(void);
+int nsj_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scope);
+int nsj_landlock_allow_path(int ruleset, uint64_t access, int beneath);
+int nsj_landlock_allow_port(int ruleset, uint64_t access, uint64_t port);
+int nsj_landlock_restrict_self(int ruleset);
 
 // sockets
 #define NSJ_MAX_FDS 253 // SCM_MAX_FD

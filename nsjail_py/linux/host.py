@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
-from nsjail_py.linux import caps, namespaces
+from nsjail_py.linux import caps, landlock, namespaces
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.call import ffi, lib
 from nsjail_py.linux.hostview import Entry, HostView, read_host_view
@@ -93,7 +93,7 @@ class Host:
     @fact
     def landlock_abi(self) -> int:
         """The version of Landlock; 0: none."""
-        return max(0, int(lib.nsj_landlock_create_ruleset(ffi.NULL, 0, c.LANDLOCK_CREATE_RULESET_VERSION)))
+        return landlock.abi()
 
     @fact
     def seccomp_actions(self) -> frozenset[str]:

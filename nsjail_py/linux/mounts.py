@@ -90,8 +90,23 @@ def mount_setattr(
 
 
 def fsopen(kind: str) -> int:
-    """Begin a new file system. :returns: a descriptor for :func:`fsconfig`"""
+    """Begin a new file system.
+
+    :param kind: its type
+    :returns: a descriptor for :func:`fsconfig`
+    :raises OSError: ENODEV where the kernel has no such type
+    """
     return check(lib.nsj_fsopen(os.fsencode(kind), c.FSOPEN_CLOEXEC), f"fsopen({kind})")
+
+
+def fspick(path: StrPath, flags: int = 0, *, directory: int = c.AT_FDCWD) -> int:
+    """Open the file system of a mount, to change its options with :func:`fsconfig` and FSCONFIG_CMD_RECONFIGURE.
+
+    :param flags: ``FSPICK_*``
+    :returns: a descriptor for :func:`fsconfig`
+    :raises OSError: EINVAL where the path is not a mount point
+    """
+    return check(lib.nsj_fspick(directory, os.fsencode(path), flags | c.FSPICK_CLOEXEC), "fspick", path)
 
 
 def fsconfig(fs: int, command: int, key: str | None = None, value: str | None = None, aux: int = 0) -> None:

@@ -180,6 +180,20 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
     return check(lib.nsj_pidfd_getfd(pidfd, fd, 0), "pidfd_getfd")
 
 
+def prctl(option: int, first: int = 0, second: int = 0, third: int = 0, fourth: int = 0) -> int:
+    """Ask about or change the calling thread or process.
+
+    :param option: ``PR_*``
+    :param first: and the others: what the option wants
+    :returns: what the option gives
+    :raises OSError: as in prctl(2)
+
+    >>> prctl(c.PR_GET_DUMPABLE)
+    1
+    """
+    return check(lib.nsj_prctl(option, first, second, third, fourth), "prctl")
+
+
 class Exit(Record):
     """How a process ended.
 

@@ -78,6 +78,21 @@ assert "noexec" in point.options and "size=8k" in point.super_options, point
     )
 
 
+def test_a_file_system_is_reconfigured(inside: Inside) -> None:
+    inside(
+        """
+where = sys.argv[1]
+mounts.mount("x", where, "tmpfs", data="size=64k")
+fs = mounts.fspick(where)
+mounts.fsconfig(fs, c.FSCONFIG_SET_STRING, "size", "128k")
+mounts.fsconfig(fs, c.FSCONFIG_CMD_RECONFIGURE)
+assert "size=128k" in mounts.mountinfo()[-1].super_options
+os.mkdir(f"{where}/directory")
+raises(errno.EINVAL, mounts.fspick, f"{where}/directory")
+"""
+    )
+
+
 def test_failures_name_the_call(inside: Inside) -> None:
     inside(
         """

@@ -199,15 +199,14 @@ def test_caller_that_is_not_dumpable(as_user: OrdinaryUser, user_namespaces: Non
         """
 import os
 from nsjail_py.linux import constants as c, files, process
-from nsjail_py.linux.call import lib
-lib.nsj_prctl(c.PR_SET_DUMPABLE, 0, 0, 0, 0)
+process.prctl(c.PR_SET_DUMPABLE, 0)
 writes = [("setgroups", b"deny"), ("uid_map", b"0 %d 1" % os.getuid())]
 end, hold = os.pipe()
 os.dup2(end, 0)
 child = process.spawn(files.sealed_executable("/bin/cat"), [0], c.CLONE_NEWUSER, writes=writes)
 os.close(hold)
 assert process.wait(child.pidfd).returncode == 0
-assert lib.nsj_prctl(c.PR_GET_DUMPABLE, 0, 0, 0, 0) == 0
+assert process.prctl(c.PR_GET_DUMPABLE) == 0
 """
     )
 
@@ -327,3 +326,9 @@ def test_pidfd_getfd_copies_a_descriptor() -> None:
         process.pidfd_getfd(pidfd, 100_000)
     for fd in (pidfd, ours, copy):
         os.close(fd)
+
+
+def test_prctl() -> None:
+    assert process.prctl(c.PR_CAPBSET_READ, c.CAP_CHOWN) == caps.bounding() >> c.CAP_CHOWN & 1
+    with pytest.raises(OSError, match="prctl: Invalid argument"):
+        process.prctl(2**31 - 1)
