@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 from nsjail_py.plugin import Host, Line, SandboxSpec
 from nsjail_py.plugin.mounting import Mnt
+from nsjail_py_plugins.mnt import sources
 
 #: The first kernels with what is asked for.
 _SHIFTED_TMPFS = (6, 3)
 _OVERLAY_IN_USERNS = (5, 11)
 _SHIFTED_LAYERS = (5, 19)
+
+_PLACES = {"proc": "proc", "sysfs": "sys"}
 
 
 def hint(error: OSError, spec: SandboxSpec, host: Host) -> str | None:
@@ -22,15 +25,17 @@ def hint(error: OSError, spec: SandboxSpec, host: Host) -> str | None:
     if error.errno in (errno.EPERM, errno.EACCES) and step.startswith(("new proc", "new sysfs")):
         kind = step.split()[1]
         return (
-            f"the kernel refuses a new {kind} where the one on /{kind[:4].rstrip('f')} is partly covered, as in most "
+            f"the kernel refuses a new {kind} where the one on /{_PLACES[kind]} is partly covered, as in most "
             "containers: set mnt.proc to try, or run the container with its masks off (docker --security-opt "
             "systempaths=unconfined)"
         )
+    if sources.SWAPPED in str(error):
+        return f"{path} has been changed since it was checked: see who may write to the directory that it is in"
     if error.errno == errno.EPERM and host.container is not None:
         return f"let the {host.container} container mount: its seccomp and AppArmor profiles have to allow it"
     if error.errno == errno.EWOULDBLOCK and step.startswith("keep changes"):
         return "wait for the other sandbox, or keep these changes in another directory"
-    if "clone" in step and error.errno in (errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
+    if "shifted" in step and error.errno in (errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP):
         return (
             f"ids cannot be shifted on the file system of {path}: make it read-only, put it on another one (ext4, xfs, "
             "btrfs; tmpfs since Linux 6.3), or set user.mode to off"

@@ -26,6 +26,9 @@ Shift = Literal["none", "native", "owner"]
 #: After the user plugin has decided the maps.
 RANK = 20
 
+#: How the error of a source begins that was swapped after it had been checked.
+SWAPPED = "has become a link to"
+
 #: What mount_setattr(2) says where a file system cannot be id-mapped.
 _NOT_SHIFTED = (errno.EINVAL, errno.EPERM, errno.EOPNOTSUPP)
 
@@ -95,7 +98,7 @@ class CloneSource(msgspec.Struct, frozen=True, kw_only=True):
         try:
             found = os.readlink(f"/proc/self/fd/{opened}")
             if sensitive.reason(found, socket=S_ISSOCK(os.fstat(opened).st_mode)):
-                raise PermissionError(errno.EPERM, f"has become a link to {found}", self.source)
+                raise PermissionError(errno.EPERM, f"{SWAPPED} {found}", self.source)
             return mounts.open_tree("", flags | constants.AT_EMPTY_PATH, directory=opened)
         finally:
             os.close(opened)
