@@ -33,17 +33,17 @@ def raises(number, call, *args, **kwargs):
 """
 
 
-def run_script(script: str, *arguments: str) -> str:
+def run_script(script: str, *arguments: str, stdin: bytes = b"") -> str:
     """Run a Python script in a process of its own; returns what it printed, and fails where it fails."""
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
+        input=stdin,
         capture_output=True,
-        text=True,
         env={**os.environ, "PYTHONPATH": str(SOURCES)},
         timeout=60,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+    return done.stdout.decode()
 
 
 class Spawned:
