@@ -109,7 +109,7 @@ def test_rules_that_make_no_sense() -> None:
     with pytest.raises(OSError, match="landlock_add_rule: Invalid argument"):
         landlock.allow_port(rules, c.LANDLOCK_ACCESS_NET_BIND_TCP, 1)
     os.close(rules)
-    with pytest.raises(OSError, match="landlock_restrict_self: (Bad file descriptor|Operation not permitted)"):
+    with pytest.raises(OSError, match=r"landlock_restrict_self: (Bad file descriptor|Operation not permitted)"):
         landlock.restrict_self(rules)
 
 
