@@ -16,7 +16,7 @@ def nsjail_section() -> tuple[str, type[Privileges]]:
 @hookimpl
 def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
     for index, name in enumerate(spec.section("privileges", Privileges).capabilities):
-        if name not in caps.NUMBERS:
+        if name.removeprefix("CAP_").lower() not in caps.NUMBERS:
             yield Problem(f"$.privileges.capabilities[{index}]", f"there is no capability {name}", "see capabilities(7)")
 
 
