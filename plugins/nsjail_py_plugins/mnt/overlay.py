@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Sequence
 
 import msgspec
@@ -190,6 +189,8 @@ def remove_work(path: str) -> bool:
     """
     if not os.path.isdir(path):
         return False
+    import shutil  # with all its archive formats, and only kept changes need it
+
     inner = os.path.join(path, "work")
     if os.path.isdir(inner):
         os.chmod(inner, 0o700)  # overlayfs makes it 000, which also locks out its owner
