@@ -79,6 +79,19 @@ def pty(slave: Slot, rows: int, columns: int) -> Step:
     )
 
 
+def open_file(
+    path: str, flags: int, into: Slot, *, directory: Slot | None = None, phase: Phase, text: str, rank: int = 0
+) -> Step:
+    """Open a file, and keep its descriptor for later steps (openat2(2)).
+
+    :param flags: ``O_*``
+    :param directory: what a relative path is relative to
+    """
+    return Step(
+        op=c.NSJ_OP_OPEN, args=(directory, path, flags, 0, Fill(into)), phase=phase, text=text, path=path, rank=rank
+    )
+
+
 def write(slot: Slot, value: bytes, *, phase: Phase, text: str, rank: int = 0) -> Step:
     """Write bytes to an open descriptor in one call."""
     return Step(op=c.NSJ_OP_WRITE, args=(slot, Data(value)), phase=phase, text=text, rank=rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 
@@ -10,7 +11,7 @@ import msgspec
 from nsjail_py.errors import Problem
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.host import Host
-from nsjail_py.linux.namespaces import open_namespace
+from nsjail_py.linux.namespaces import namespace_kind, open_namespace
 from nsjail_py.plan import steps
 from nsjail_py.plan.launch import Launch
 from nsjail_py.plan.part import Part, Slot
@@ -20,7 +21,12 @@ from nsjail_py.running import pid_of
 from nsjail_py.spec.namespaces import Cgroupns, Ipc, Net, Pid, Timens, User, Uts
 from nsjail_py.spec.units import Mode, parse_mode
 
-__all__ = ["Cgroupns", "Ipc", "Namespace", "Net", "OpenNamespace", "Pid", "Timens", "User", "Uts"]
+__all__ = ["Cgroupns", "Ipc", "Namespace", "Net", "OpenNamespace", "Pid", "Timens", "User", "Uts", "joined"]
+
+
+def joined(mode: str) -> bool:
+    """Whether a mode names an existing namespace."""
+    return parse_mode(mode).joined
 
 
 class OpenNamespace(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +53,37 @@ class OpenNamespace(msgspec.Struct, frozen=True, kw_only=True):
 
     def run(self, launch: Launch) -> None:
         if self.mode.kind == "fd":
-            launch.fill(self.slot, os.dup(int(self.mode.value)))
+            launch.fill(self.slot, _checked(os.dup(self.mode.number), self.kind))
         elif self.mode.kind == "path":
             launch.fill(self.slot, open_namespace(self.kind, path=self.mode.value))
         else:
-            pid = int(self.mode.value) if self.mode.kind == "pid" else pid_of(self.mode.value)
-            launch.fill(self.slot, open_namespace(self.kind, pid=pid))
+            launch.fill(self.slot, self._of_process())
+
+    def _of_process(self) -> int:
+        if self.mode.kind == "pid":
+            return open_namespace(self.kind, pid=self.mode.number)
+        try:
+            fd = open_namespace(self.kind, pid=pid_of(self.mode.value))
+        except LookupError as error:
+            raise ProcessLookupError(errno.ESRCH, str(error.args[0])) from None
+        try:
+            pid_of(self.mode.value)  # still running: meanwhile its pid could have been given to another process
+        except LookupError as error:
+            os.close(fd)
+            raise ProcessLookupError(errno.ESRCH, str(error.args[0])) from None
+        return fd
+
+
+def _checked(fd: int, kind: str) -> int:
+    try:
+        found = namespace_kind(fd)
+    except OSError as error:
+        os.close(fd)
+        raise OSError(error.errno, "the descriptor is not a namespace") from None
+    if found != kind:
+        os.close(fd)
+        raise OSError(errno.EINVAL, f"the descriptor is a namespace of kind {found}, not {kind}")
+    return fd
 
 
 class Namespace:
@@ -115,10 +146,11 @@ class Namespace:
         text = f"join the {self.section} namespace of {parsed.kind} {parsed.value}"
         # the user namespace first: it gives the right to join the others; mnt last: paths change with it
         rank = {c.CLONE_NEWUSER: -50, c.CLONE_NEWNS: 50}.get(self.flag, 0)
-        return Part(
-            actions=(OpenNamespace(kind=self.kind, mode=parsed, slot=slot),),
-            steps=(steps.setns(slot, self.flag, text=text, rank=rank),),
-        )
+        step = steps.setns(slot, self.flag, text=text, rank=rank)
+        if not host.privileged and self.flag != c.CLONE_NEWUSER:
+            hint = "an ordinary user joins it together with the user namespace that it belongs to: set user.mode too"
+            step = msgspec.structs.replace(step, hint=hint)
+        return Part(actions=(OpenNamespace(kind=self.kind, mode=parsed, slot=slot),), steps=(step,))
 
     def doctor(self, host: Host) -> Iterable[Line]:
         """Whether there can be one."""

@@ -6,7 +6,8 @@ by an ordinary user, the payload's id is mapped to the caller, or a range of ``/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nsjail_py.plugin import (
@@ -20,17 +21,21 @@ from nsjail_py.plugin import (
     Problem,
     Purpose,
     SandboxSpec,
+    Slot,
     Step,
     constants,
     hookimpl,
     identity,
     steps,
 )
-from nsjail_py.plugin.namespaces import Namespace
-from nsjail_py.plugin.sections import User
+from nsjail_py.plugin.namespaces import Namespace, joined
+from nsjail_py.plugin.sections import Mnt, User
 from nsjail_py_plugins.user.maps import SetMaps, TakeRange, WriteMapsByHelper, parse_ranges
 
 NAMESPACE = Namespace("user", constants.CLONE_NEWUSER)
+
+SETTINGS = Slot("user settings")
+LIMIT = Slot("user namespace limit")
 
 
 @hookimpl
@@ -79,10 +84,10 @@ def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
     kind = identity.mapping(spec, host)
     part = NAMESPACE.part(section.mode, host)
     if kind == "none":
-        joined = (steps.identity(0, 0, constants.NSJ_IDENTITY_DROP_GROUPS),) if part.actions else ()
+        become = (_become_joined(host),) if part.actions else ()
         if purpose == "exec":
-            return Part(steps=joined)
-        return Part(steps=(*part.steps, *joined), actions=part.actions, warnings=part.warnings)
+            return Part(steps=become)
+        return Part(steps=(*part.steps, *become), actions=part.actions, warnings=part.warnings)
     uid, gid = identity.payload_ids(spec)
     if purpose == "exec":
         return Part(steps=(_become(section, kind, spec, host),))
@@ -101,10 +106,7 @@ def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
             maps = (SetMaps(maps=single),)
     made = [_become(section, kind, spec, host)]
     if not section.nested:
-        # of the new namespace: a child user namespace is refused to everybody in it, whatever a filter says
-        made.append(
-            steps.write_file("/proc/sys/user/max_user_namespaces", b"0", phase=Phase.IDENTITY, rank=50)
-        )
+        made += _forbid_nesting(joined(spec.section("mnt", Mnt).mode))
     return Part(flags=part.flags, actions=maps, steps=tuple(made))
 
 
@@ -129,6 +131,30 @@ def _become(section: User, kind: str, spec: SandboxSpec, host: Host) -> Step:
     zero = kind in ("range", "subids") or (uid, gid) == (0, 0) or (kind == "explicit" and _maps_zero(section))
     drop = constants.NSJ_IDENTITY_DROP_GROUPS if identity.may_setgroups(spec, host) else 0
     return steps.identity(0, 0, drop) if zero else steps.identity(uid, gid, constants.NSJ_IDENTITY_KEEP)
+
+
+def _become_joined(host: Host) -> Step:
+    """Into an existing user namespace an ordinary caller enters as whom it is mapped to, which need not be root."""
+    if host.privileged:
+        return steps.identity(0, 0, constants.NSJ_IDENTITY_DROP_GROUPS)
+    return steps.identity(host.uid, host.gid, constants.NSJ_IDENTITY_KEEP)
+
+
+def _forbid_nesting(mounts_joined: bool) -> Iterator[Step]:
+    """A child user namespace is refused to everybody in the new one, whatever a filter says.
+
+    :param mounts_joined: by now paths lead into a joined mount namespace, where /proc/sys may well be read-only; so
+        the directory is opened before. Its files are those of the user namespace that opens them, later
+    """
+    where, name = "/proc/sys/user", "max_user_namespaces"
+    if not mounts_joined:
+        yield steps.write_file(f"{where}/{name}", b"0", phase=Phase.IDENTITY, rank=50)
+        return
+    flags = os.O_PATH | os.O_DIRECTORY
+    yield steps.open_file(where, flags, SETTINGS, phase=Phase.JOIN, text=f"open the caller's {where}", rank=40)
+    text = f"open {name} of the user namespace"
+    yield steps.open_file(name, os.O_WRONLY, LIMIT, directory=SETTINGS, phase=Phase.IDENTITY, text=text, rank=50)
+    yield steps.write(LIMIT, b"0", phase=Phase.IDENTITY, text=f"write '0' to {name}", rank=51)
 
 
 def _maps_zero(section: User) -> bool:
