@@ -97,6 +97,7 @@ def scene(spec: SandboxSpec, host: Host) -> Scene:
         view=view_of(section),
         privileged=host.privileged,
         device_tree=host.privileged
+        and host.initial_user_namespace  # devices made elsewhere open nothing (user_namespaces(7))
         and host.kernel >= DETACHED_CLONES
         and bool(host.capabilities >> constants.CAP_MKNOD & 1),
         mapped=identity.has_user_namespace(spec, host),

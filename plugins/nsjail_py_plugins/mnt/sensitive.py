@@ -12,8 +12,11 @@ from nsjail_py.plugin.mounting import is_home
 
 _ANCESTORS = frozenset({"/", "/run", "/var", "/var/run", "/proc", "/sys", "/dev", "/home", "/root"})
 
-#: Kernel interfaces and the run-time directories of the host's own service managers.
-_BELOW = re.compile(r"/(?:proc|sys|run/systemd|run/dbus|run/user/[^/]+)(?:/|$)")
+#: Kernel interfaces, and the run-time directories of the host's own service managers and of a user's.
+_BELOW = re.compile(
+    r"/(?:proc|sys|run/systemd|run/dbus)(?:/|$)"
+    r"|/run/user/[^/]+(?:$|/(?:dbus-1|docker|gnupg|keyring|podman|systemd)(?:/|$))"
+)
 
 _SOCKETS = (
     "/run/containerd/containerd.sock",

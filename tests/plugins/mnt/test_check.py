@@ -177,9 +177,9 @@ def test_a_socket(tmp_path: Path) -> None:
 def test_a_parent_of_a_control_socket() -> None:
     assert reason("/run/docker", socket=False) == "holds the control socket /run/docker/containerd/containerd.sock"
     assert reason("/var/lib/lxd", socket=False) == "holds the control socket /var/lib/lxd/unix.socket"
-    for path in ("/run/systemd", "/run/dbus", "/run/user/1000", "/run/user/1000/app"):
+    for path in ("/run/systemd", "/run/dbus", "/run/user/1000", "/run/user/1000/podman/x"):
         assert reason(path, socket=False) == "gives the sandbox control of the host"
-    for path in ("/run/lock", "/srv", "/usr", "/run/systemd-like", "/process"):
+    for path in ("/run/lock", "/srv", "/usr", "/run/systemd-like", "/process", "/run/user/1000/app"):
         assert reason(path, socket=False) is None
 
 

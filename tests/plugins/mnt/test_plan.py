@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nsjail_py.linux import constants as c
+from nsjail_py.linux.idmap import IdRange
 from nsjail_py.plan import steps
 from nsjail_py.plan.part import Data, Fill, Slot
 from nsjail_py.plan.phases import Phase
@@ -351,6 +352,8 @@ def test_a_newer_kernel_clones_all_devices_at_once() -> None:
     assert [name for name, *_ in shape(dev.attach)] == ["ATTACH", "NEW_FS", "ATTACH", "NEW_FS", "ATTACH"]
     crowded = mount(part(NEWER, Mnt(mounts=(Symlink(target="/dev/console", to="null"),))), "/dev")
     assert len(crowded.attach) > 10
+    inside = NEWER.replace(uid_map=(IdRange(0, 100000, 65536),))
+    assert len(mount(part(inside), "/dev").attach) > 10
     incapable = NEWER.replace(capabilities=NEWER.capabilities & ~(1 << c.CAP_MKNOD))
     assert len(mount(part(incapable), "/dev").attach) > 10
 
