@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from nsjail_py.plugin import Host, Line, Option, Part, Phase, Problem, Purpose, SandboxSpec, Slot, constants, hookimpl, steps
-from nsjail_py.plugin.namespaces import Namespace, Pid
+from nsjail_py.plugin import (
+    Host,
+    Line,
+    Option,
+    Part,
+    Phase,
+    Problem,
+    Purpose,
+    SandboxSpec,
+    Slot,
+    constants,
+    hookimpl,
+    identity,
+    steps,
+)
+from nsjail_py.plugin.namespaces import Namespace, Pid, joined
 
 NAMESPACE = Namespace("pid", constants.CLONE_NEWPID)
 
-#: Kept open by init: the lock on the sandbox's id range, filled by the user plugin where there is one.
+#: The lock on the sandbox's id range, where the user plugin takes one. Init holds it, since it may outlive the owner.
 RANGE = Slot("range")
 
 
@@ -20,9 +34,7 @@ def nsjail_section() -> tuple[str, type[Pid]]:
 
 @hookimpl
 def nsjail_options() -> Sequence[Option]:
-    return (
-        Option(flag="--no-init", help="the program itself is pid 1", fill=lambda value: {"pid": {"init": False}}),
-    )
+    return (Option(flag="--no-init", help="the program itself is pid 1", fill=lambda _: {"pid": {"init": False}}),)
 
 
 @hookimpl
@@ -31,6 +43,12 @@ def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
     yield from NAMESPACE.check(section.mode, host)
     if not section.init and not NAMESPACE.is_new(section.mode, host):
         yield Problem("$.pid.init", "only the first process of a new pid namespace can be pid 1", "set pid.mode to on")
+    elif not section.init and not section.die_with_owner and identity.mapping(spec, host) == "range":
+        yield Problem(
+            "$.pid.init",
+            "without init nobody holds the sandbox's range of host ids once its owner has ended",
+            "set pid.init or pid.die_with_owner to true, or user.map to single",
+        )
 
 
 @hookimpl
@@ -42,8 +60,9 @@ def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
     part = NAMESPACE.part(section.mode, host)
     own = NAMESPACE.is_new(section.mode, host)
     facts["own_pids"] = own
+    keep = RANGE if identity.mapping(spec, host) == "range" else None
     if own and section.init:
-        return Part(flags=part.flags, steps=(steps.init(0),), facts={**facts, "init": True})
+        return Part(flags=part.flags, steps=(steps.init(0, keep),), facts={**facts, "init": True})
     if own and section.die_with_owner:
         # a payload that is pid 1 has nobody in its namespace that could watch the owner: the stage stays outside
         watched = (
@@ -53,9 +72,12 @@ def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
         return Part(steps=watched, facts={**facts, "init": False})
     if own:
         return Part(flags=part.flags, facts={**facts, "init": False})
-    flags = constants.NSJ_INIT_OUTSIDE | constants.NSJ_INIT_REAPER
+    flags = constants.NSJ_INIT_OUTSIDE
+    if not joined(section.mode):
+        # in a joined namespace orphans go to that one's own init, which no subreaper outside can change
+        flags |= constants.NSJ_INIT_REAPER
     return Part(
-        steps=(*part.steps, steps.init(flags)),
+        steps=(*part.steps, steps.init(flags, keep)),
         actions=part.actions,
         warnings=part.warnings,
         facts={**facts, "init": True},

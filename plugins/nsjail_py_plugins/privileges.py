@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nsjail_py.plugin import Host, Part, Problem, Purpose, SandboxSpec, caps, hookimpl, steps
+from nsjail_py.plugin import Part, Problem, SandboxSpec, caps, hookimpl, steps
 from nsjail_py.plugin.sections import Privileges
 
 
@@ -14,14 +14,16 @@ def nsjail_section() -> tuple[str, type[Privileges]]:
 
 
 @hookimpl
-def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
+def nsjail_check(spec: SandboxSpec) -> Iterable[Problem]:
     for index, name in enumerate(spec.section("privileges", Privileges).capabilities):
         if name.removeprefix("CAP_").lower() not in caps.NUMBERS:
-            yield Problem(f"$.privileges.capabilities[{index}]", f"there is no capability {name}", "see capabilities(7)")
+            yield Problem(
+                f"$.privileges.capabilities[{index}]", f"there is no capability {name}", "see capabilities(7)"
+            )
 
 
 @hookimpl
-def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
+def nsjail_plan(spec: SandboxSpec) -> Part | None:
     section = spec.section("privileges", Privileges)
     mask = caps.mask(section.capabilities)
     text = ", ".join(section.capabilities) or "none"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nsjail_py.plugin import Host, Option, Part, Problem, Purpose, SandboxSpec, hookimpl, identity, steps
+from nsjail_py.plugin import Host, Option, Part, Problem, SandboxSpec, hookimpl, identity, steps
 from nsjail_py.plugin.sections import Process
 
 
@@ -33,11 +33,12 @@ def nsjail_options() -> Sequence[Option]:
         ),
         Option(flag="--env-file", metavar="FILE", help="NAME=VALUE a line", repeat=True, fill=_environment_file),
         Option(
-            flag="--cwd", metavar="DIR", help="the working directory inside", fill=lambda value: {"process": {"cwd": value}}
+            flag="--cwd",
+            metavar="DIR",
+            help="the working directory inside",
+            fill=lambda value: {"process": {"cwd": value}},
         ),
-        Option(
-            flag="--umask", metavar="MODE", help="octal (022)", fill=lambda value: {"process": {"umask": value}}
-        ),
+        Option(flag="--umask", metavar="MODE", help="octal (022)", fill=lambda value: {"process": {"umask": value}}),
         Option(
             flag="--timeout",
             metavar="SECONDS",
@@ -65,7 +66,7 @@ def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
 
 
 @hookimpl
-def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
+def nsjail_plan(spec: SandboxSpec, host: Host) -> Part | None:
     section = spec.section("process", Process)
     uid, gid = identity.payload_ids(spec)
     made = [steps.setsid(), steps.umask(int(section.umask, 8)), steps.ids(uid, gid)]

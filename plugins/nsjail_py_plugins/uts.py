@@ -40,7 +40,11 @@ def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
     if not NAMESPACE.is_new(section.mode, host):
         changed = [name for name in ("hostname", "domainname") if getattr(section, name) != getattr(Uts(), name)]
         for name in changed:
-            yield Problem(f"$.uts.{name}", "needs a uts namespace of the sandbox's own", f"leave out {name}, or set uts.mode to on")
+            yield Problem(
+                f"$.uts.{name}",
+                "needs a uts namespace of the sandbox's own",
+                f"leave out {name}, or set uts.mode to on",
+            )
 
 
 @hookimpl

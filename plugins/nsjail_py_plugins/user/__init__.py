@@ -158,9 +158,7 @@ def _forbid_nesting(mounts_joined: bool) -> Iterator[Step]:
 
 
 def _maps_zero(section: User) -> bool:
-    return all(
-        any(each.inside == 0 for each in parse_ranges(ranges)) for ranges in (section.uids, section.gids)
-    )
+    return all(any(each.inside == 0 for each in parse_ranges(ranges)) for ranges in (section.uids, section.gids))
 
 
 def _subids(host: Host, uid: int, gid: int) -> IdMaps:
