@@ -29,7 +29,7 @@ from nsjail_py.plugin import (
     steps,
 )
 from nsjail_py.plugin.namespaces import Namespace, joined
-from nsjail_py.plugin.sections import Mnt, User
+from nsjail_py.plugin.sections import Cgroupns, Ipc, Mnt, Net, Pid, Timens, User, Uts
 from nsjail_py_plugins.user.maps import SetMaps, TakeRange, WriteMapsByHelper, parse_ranges
 
 NAMESPACE = Namespace("user", constants.CLONE_NEWUSER)
@@ -73,6 +73,12 @@ def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
             "$.user.map",
             "this user has no range in /etc/subuid and /etc/subgid",
             "have root run usermod --add-subuids 100000-165535 --add-subgids 100000-165535, or set user.map to single",
+        )
+    if section.mode == "off" and not host.privileged and (others := ", ".join(_new_namespaces(spec))):
+        yield Problem(
+            "$.user.mode",
+            f"without a user namespace an ordinary user can make no other: {others}",
+            "set user.mode to on, or the modes of the others to off",
         )
     if section.mode == "off" and section.map != "auto":
         yield Problem("$.user.map", "there is no user namespace to map", "leave out map, or set user.mode to on")
@@ -131,6 +137,21 @@ def _become(section: User, kind: str, spec: SandboxSpec, host: Host) -> Step:
     zero = kind in ("range", "subids") or (uid, gid) == (0, 0) or (kind == "explicit" and _maps_zero(section))
     drop = constants.NSJ_IDENTITY_DROP_GROUPS if identity.may_setgroups(spec, host) else 0
     return steps.identity(0, 0, drop) if zero else steps.identity(uid, gid, constants.NSJ_IDENTITY_KEEP)
+
+
+def _new_namespaces(spec: SandboxSpec) -> Iterator[str]:
+    """The sections that want a namespace of their own, or would have one if they could."""
+    net = spec.section("net", Net).mode
+    modes = {
+        "mnt": spec.section("mnt", Mnt).mode,
+        "pid": spec.section("pid", Pid).mode,
+        "uts": spec.section("uts", Uts).mode,
+        "ipc": spec.section("ipc", Ipc).mode,
+        "net": {"loopback": "on", "none": "on"}.get(net, net),
+        "cgroupns": spec.section("cgroupns", Cgroupns).mode,
+        "timens": spec.section("timens", Timens).mode,
+    }
+    return (name for name, mode in modes.items() if mode in ("on", "try"))
 
 
 def _become_joined(host: Host) -> Step:
