@@ -106,6 +106,14 @@ def test_parked_after_init(launcher: Launcher) -> None:
     assert len(done.of("STARTED")) == len(done.of("EXITED")) == 1
 
 
+def test_parked_stage_holds_nothing_but_its_slots(launcher: Launcher) -> None:
+    """Of what its starter had open, or another sandbox would wait for an end of file that never comes."""
+    with launcher.start(READY) as stage:
+        stage.expect("GATE")
+        born = set(range(64, 64 + EXTRA)) - {64 + const("SLOT_PLAN")}
+        assert {int(name) for name in os.listdir(f"/proc/{stage.pid}/fd")} == born
+
+
 BAD_SUFFIXES = {
     "flags": (encode(shell(":"), nbirth=0, flags=1), "FLAGS", 0),
     "born slots": (encode(shell(":"), nbirth=3), "COUNT", 0),

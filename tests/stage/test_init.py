@@ -14,7 +14,19 @@ import pytest
 
 from tests.stage.blob import REPORT, Slot, Step, const, step
 from tests.stage.kernel import NEWNS, NEWPID, killing
-from tests.stage.running import EXTRA, STREAMS, Launcher, Running, execute, opened, shell
+from tests.stage.running import (
+    EXTRA,
+    STDERR,
+    STDIN,
+    STDOUT,
+    STREAMS,
+    Launcher,
+    Running,
+    descriptors,
+    execute,
+    opened,
+    shell,
+)
 
 pytestmark = pytest.mark.root
 
@@ -202,7 +214,7 @@ def test_lives_on_when_nobody_listens(standing: str, launcher: Launcher) -> None
 @pytest.mark.parametrize("standing", [name for name in STANDINGS if name != "outside"])
 def test_what_is_left_behind_dies_with_the_payload(standing: str, launcher: Launcher) -> None:
     """A daemon of its own session holds the pipe; the end of file is the proof."""
-    with start(launcher, standing, "setsid sh -c 'trap \"\" TERM HUP; while :; do :; done' & exit 2") as stage:
+    with start(launcher, standing, "exec 3<&0; setsid sh -c 'trap \"\" TERM HUP; read x <&3' & exit 2") as stage:
         done = stage.finish()
     assert done.status == 2
     assert done.of("EXITED")
@@ -211,12 +223,18 @@ def test_what_is_left_behind_dies_with_the_payload(standing: str, launcher: Laun
 def test_reaper_kills_many_generations(launcher: Launcher, tmp_path: Path) -> None:
     """Each has a session of its own, starts the next and waits for ever; the last one lets the payload end."""
     chain = tmp_path / "chain"
-    chain.write_text('[ $1 -eq 0 ] && echo || setsid sh "$0" $(($1 - 1)) & read x')
-    with start(launcher, "reaper", f"sh {chain} 9 & read x") as stage:
+    chain.write_text('[ $1 -eq 0 ] && echo || setsid sh "$0" $(($1 - 1)) & read x <&3')
+    read, write = os.pipe()
+    given = descriptors((STDIN, 0), (STDOUT, 1), (STDERR, 2), (EXTRA, 4))
+    script = f"exec 3<&0; sh {chain} 9 & read word <&4; exit 6"
+    plan = [*STANDINGS["reaper"][1], given, execute("/bin/sh", "-c", script)]
+    with launcher.start(plan, extra=[read]) as stage:
         assert stage.line() == ""
-        stage.feed(b"end\n")
+        os.write(write, b"end\n")
         done = stage.finish()
-    assert done.status == 0
+    assert done.status == 6
+    os.close(read)
+    os.close(write)
 
 
 @everywhere
@@ -270,7 +288,7 @@ def test_fork_dies_as_its_child_did(launcher: Launcher) -> None:
 def test_killing_forks_parent_kills_the_rest(launcher: Launcher) -> None:
     """PDEATHSIG, asked for again after the change of ids that clears it."""
     plan = [step("UNSHARE", NEWPID), step("FORK"), step("IDS", 1000, 1000), step("CAPS", 0, 0, 0, 0),
-            *shell("trap '' TERM; echo ready; while :; do :; done")]  # fmt: skip
+            *shell("trap '' TERM; echo ready; read x")]  # fmt: skip
     with launcher.start(plan) as stage:
         stage.line()
         os.kill(stage.pid, signal.SIGKILL)
@@ -282,8 +300,8 @@ def test_killing_forks_parent_kills_the_rest(launcher: Launcher) -> None:
 REFUSED = {"pidfd_getfd": "EPERM", "mem": "EACCES", "environ": "EACCES", "auxv": "EACCES", "exe": "EACCES",
            "fd": "EACCES", "process_vm_readv": "EPERM", "ptrace": "EPERM"}  # fmt: skip
 
-#: root in the sandbox, as init is, without the capabilities that would make a trace legitimate
-NO_CAPS = [step("BOUND", 0), step("CAPS", 0, 0, 0, 0)]
+#: root in the sandbox, as init is, with init's one capability: fewer would alone be a reason to refuse a trace
+SAME_CAPS = [step("BOUND", 1 << 5)]
 
 
 def attack(output: str) -> dict[str, str]:
@@ -292,7 +310,7 @@ def attack(output: str) -> dict[str, str]:
 
 
 def test_payload_cannot_get_at_init(launcher: Launcher) -> None:
-    plan = [PROC, INIT, *NO_CAPS, *shell(f"{launcher.probe} attack 1; echo alive yes")]
+    plan = [PROC, INIT, *SAME_CAPS, *shell(f"{launcher.probe} attack 1; echo alive yes")]
     done = launcher.run(plan, namespaces=NEWPID | NEWNS).succeeded()
     assert attack(done.output) == REFUSED | {"STOP": "done", "KILL": "done", "alive": "yes"}
     assert done.of("EXITED"), "init was neither stopped nor killed"
@@ -300,9 +318,19 @@ def test_payload_cannot_get_at_init(launcher: Launcher) -> None:
 
 def test_the_same_succeeds_against_another_process(launcher: Launcher) -> None:
     """The control: what is refused above is refused because it is init."""
-    plan = [PROC, INIT, *NO_CAPS, *shell(f"exec {launcher.probe} attack")]
+    plan = [PROC, INIT, *SAME_CAPS, *shell(f"exec {launcher.probe} attack")]
     done = launcher.run(plan, namespaces=NEWPID | NEWNS)
     assert set(attack(done.output).values()) == {"done"}
+
+
+@everywhere
+def test_init_is_not_dumpable_before_there_is_a_payload(standing: str, launcher: Launcher) -> None:
+    """proc(5): its files then belong to root, whatever ids it has. Afterwards would be too late: CVE-2016-9962."""
+    namespaces, steps = STANDINGS[standing]
+    plan = [*steps[:-1], step("IDS", 1000, 1000), step("DUMPABLE", 1), steps[-1], step("GATE", 4, 0, 0)]
+    with launcher.start(plan, namespaces=namespaces) as stage:
+        stage.expect("GATE")
+        assert Path(f"/proc/{inits_pid(stage, standing)}/stat").stat().st_uid == 0
 
 
 @pytest.mark.parametrize("standing", ["pid 1", "outside", "reaper"])
@@ -323,7 +351,8 @@ def test_init_keeps_nothing_that_it_does_not_need(standing: str, launcher: Launc
         assert [kind for kind in kinds if kind != "children"] == ["anon_inode", "anon_inode", "socket"]
         assert proc.joinpath("environ").read_bytes() == b""
         assert proc.joinpath("cmdline").read_bytes() == b"stage\0"
-        assert b"canary" not in memory(proc)
+        leaked = b"canary" in memory(proc)
+    assert not leaked
 
 
 def memory(proc: Path) -> bytes:
