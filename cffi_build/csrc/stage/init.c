@@ -50,11 +50,12 @@ static unsigned list_children(const struct init *in, int *pids, unsigned most) {
     return count;
 }
 
-static unsigned signal_children(const struct init *in, int signal) {
+// Returns how many children, but the one to be left out, could be signalled.
+static unsigned signal_children(const struct init *in, int signal, int but) {
     int pids[PORTION];
     unsigned count = list_children(in, pids, PORTION), reached = 0;
     for (unsigned i = 0; i < count; i++)
-        reached += SYS(kill, pids[i], signal) == 0;
+        reached += pids[i] != but && SYS(kill, pids[i], signal) == 0;
     return reached;
 }
 
@@ -63,7 +64,7 @@ static unsigned signal_children(const struct init *in, int signal) {
 static void kill_descendants(const struct init *in) {
     if (in->children < 0)
         return;
-    while (signal_children(in, SIGKILL) > 0)
+    while (signal_children(in, SIGKILL, 0) > 0)
         if (SYS(wait4, -1, 0, ABI_WALL, 0) < 0)
             return;
 }
@@ -71,7 +72,9 @@ static void kill_descendants(const struct init *in) {
 // Ends the sandbox: for pid 1 the kernel kills all the others as it leaves (pid_namespaces(7)).
 __attribute__((noreturn)) static void end_all(const struct init *in, int status) {
     if (in->outside) {
+        // Reaped here: the pid namespace that it is in could not end before a subreaper of the host did it.
         SYS(kill, in->pid, SIGKILL);
+        SYS(wait4, in->pid, 0, ABI_WALL, 0);
         kill_descendants(in);
     }
     sys_exit(status);
@@ -152,7 +155,7 @@ static void signal_all(const struct init *in, int signal) {
     }
     SYS(kill, in->pid, signal);
     if (in->children >= 0)
-        signal_children(in, signal);
+        signal_children(in, signal, in->pid);
 }
 
 static void take_control(struct init *in) {
