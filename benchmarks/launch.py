@@ -66,12 +66,12 @@ class Place:
         command = "/bin/true" if "m" in namespaces else str(self.root / "bin/true")
         return floor.case(name, [*self.prefix, self.floor], namespaces, self.root, command, options=options)
 
-    def sandbox(self, **pid: bool) -> dict[str, Any]:
+    def sandbox(self, **sections: dict[str, Any]) -> dict[str, Any]:
         """Arguments of ``Sandbox``.
 
-        :param pid: fields of the pid section
+        :param sections: of the spec, by name
         """
-        return {"profile": "trusted", "rootfs": str(self.root), "spec": {"pid": pid}}
+        return {"profile": "trusted", "rootfs": str(self.root), "spec": sections}
 
     def bubblewrap(self) -> list[str]:
         """The namespaces, mounts and properties that the sandbox has too."""
@@ -103,11 +103,13 @@ def _directory() -> Iterator[Path]:
 def _starts(place: Place, caller: Caller, gap: float) -> list[Case]:
     options = ["-g", str(round(gap * 1000))] if gap else []
     true = place.root / "bin/true"
+    # without an init or a watcher nobody could hold a range of ids once the caller has gone
+    alone = place.sandbox(pid={"init": False, "die_with_owner": False}, user={"map": "single"})
     cases = [
         place.bare("floor", options=options),
         place.bare("floor, output read", options=[*options, "-o"]),
-        caller.case(PID1, ["/bin/true"], sandbox=place.sandbox(init=False, die_with_owner=False), gap=gap),
-        caller.case(f"{PID1}, watched", ["/bin/true"], sandbox=place.sandbox(init=False), gap=gap),
+        caller.case(PID1, ["/bin/true"], sandbox=alone, gap=gap),
+        caller.case(f"{PID1}, watched", ["/bin/true"], sandbox=place.sandbox(pid={"init": False}), gap=gap),
         caller.case(RUN, ["/bin/true"], sandbox=place.sandbox(), gap=gap),
         caller.case("subprocess.run, no isolation", [true], gap=gap),
     ]
