@@ -104,12 +104,17 @@ def pty(launcher: Launcher, tmp: Path) -> None:
     ]
     with launcher.start(plan, namespaces=NEWNS) as stage:
         (master,) = stage.expect("FD").fds
-        os.write(master, b"keys\n")
         assert stage.receive() is None
-        text = b""
-        while b"got keys\r\n" not in text:
-            text += os.read(master, 4096)
-        assert b"/dev/pts/0\r\n30 100\r\n" in text
+        assert _read_until(master, b"30 100\r\n") == b"/dev/pts/0\r\n30 100\r\n"
+        os.write(master, b"keys\n")
+        assert _read_until(master, b"got keys\r\n") == b"keys\r\ngot keys\r\n"
+
+
+def _read_until(fd: int, end: bytes) -> bytes:
+    text = b""
+    while not text.endswith(end):
+        text += os.read(fd, 1)
+    return text
 
 
 def pty_fails(launcher: Launcher, tmp: Path) -> None:

@@ -40,5 +40,7 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Launcher:
     traps = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
     stage = once(tmp_path_factory, "stage", lambda out: build(out, cflags=traps))
     launch = once(tmp_path_factory, "launch", lambda out: _compile(HERE / "launch.c", out, "-static"))
-    probe = once(tmp_path_factory, "probe", lambda out: _compile(HERE / "probe.c", out, "-static", "-no-pie", "-fno-pie"))
+    probe = once(
+        tmp_path_factory, "probe", lambda out: _compile(HERE / "probe.c", out, "-static", "-no-pie", "-fno-pie")
+    )
     return Launcher(stage, launch, probe)

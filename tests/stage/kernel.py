@@ -13,10 +13,26 @@ MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_IDMAP = 1, 8, 0x100000
 MS_BIND, MS_SHARED, MS_PRIVATE = 4096, 1 << 20, 1 << 18
 RESOLVE_BENEATH = 8
 
-_X86_64 = {"memfd_create": 319, "lseek": 8, "prctl": 157, "clone": 56, "keyctl": 250, "umask": 95, "uname": 63,
-           "rt_sigprocmask": 14}
-_AARCH64 = {"memfd_create": 279, "lseek": 62, "prctl": 167, "clone": 220, "keyctl": 219, "umask": 166, "uname": 160,
-            "rt_sigprocmask": 135}
+_X86_64 = {
+    "memfd_create": 319,
+    "lseek": 8,
+    "prctl": 157,
+    "clone": 56,
+    "keyctl": 250,
+    "umask": 95,
+    "uname": 63,
+    "rt_sigprocmask": 14,
+}
+_AARCH64 = {
+    "memfd_create": 279,
+    "lseek": 62,
+    "prctl": 167,
+    "clone": 220,
+    "keyctl": 219,
+    "umask": 166,
+    "uname": 160,
+    "rt_sigprocmask": 135,
+}
 NR = {"x86_64": _X86_64, "aarch64": _AARCH64}[platform.machine()]
 
 _SECCOMP_RET_ALLOW, _SECCOMP_RET_ERRNO, _SECCOMP_RET_USER_NOTIF = 0x7FFF0000, 0x00050000, 0x7FC00000

@@ -44,7 +44,7 @@ def emulated(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> La
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(out: Path) -> None:
-        command = [str(CROSS), "-static", "-x", "c", "-", "-o", out]
+        command = [str(CROSS), "-static", "-x", "c", "-", "-o", str(out)]
         subprocess.run(command, input=PROGRAM, text=True, check=True)
 
     return once(tmp_path_factory, "program-aarch64", make)
@@ -85,5 +85,3 @@ def test_refuses(what: str, emulated: Launcher) -> None:
 
 def test_accepts_what_it_should(emulated: Launcher, program: Path) -> None:
     assert emulated.run(encode(execute(program))).status == 5
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import signal
 import socket
@@ -45,9 +46,9 @@ STANDINGS: dict[str, tuple[int, list[Step]]] = {
 everywhere = pytest.mark.parametrize("standing", STANDINGS)
 
 
-def start(launcher: Launcher, standing: str, script: str, **options: int) -> Running:
+def start(launcher: Launcher, standing: str, script: str, owner: int | None = None) -> Running:
     namespaces, steps = STANDINGS[standing]
-    return launcher.start([*steps, *shell(script)], namespaces=namespaces, **options)
+    return launcher.start([*steps, *shell(script)], namespaces=namespaces, owner=owner)
 
 
 # -- reports ------------------------------------------------------------------------------------------------------
@@ -95,16 +96,23 @@ def test_reports_stops(standing: str, launcher: Launcher) -> None:
         stage.expect("EXITED")
 
 
+def fill(queue: socket.socket) -> int:
+    """Send reports until there is room for no more; their number."""
+    report = REPORT.pack(const("REPORT_TRACE"), 0, 0, 0, *[0] * 5)
+    for number in itertools.count():
+        try:
+            queue.send(report, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return number
+    raise AssertionError("a queue without an end")
+
+
 def test_end_is_reported_even_to_a_full_queue(launcher: Launcher) -> None:
     """The owner has not read for long; the last report waits for room."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with launcher.start([INIT, *shell("read x; exit 3")], namespaces=NEWPID, pair=(ours, theirs)) as stage:
         stage.expect("STARTED")
-        filler = 0
-        with pytest.raises(BlockingIOError):
-            while True:
-                theirs.send(REPORT.pack(const("REPORT_TRACE"), 0, 0, 0, *[0] * 5), socket.MSG_DONTWAIT)
-                filler += 1
+        filler = fill(theirs)
         theirs.close()
         stage.feed(b"go\n")
         assert stage.output() == "", "the payload is gone"
@@ -306,7 +314,11 @@ SAME_CAPS = [step("BOUND", 1 << 5)]
 
 def attack(output: str) -> dict[str, str]:
     """What was tried -> what came of it."""
-    return {what: result for what, result in (line.split() for line in output.splitlines())}
+    found = {}
+    for line in output.splitlines():
+        what, result = line.split()
+        found[what] = result
+    return found
 
 
 def test_payload_cannot_get_at_init(launcher: Launcher) -> None:

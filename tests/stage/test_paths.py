@@ -78,7 +78,7 @@ def test_links_that_dangle_are_not_made(launcher: Launcher, tree: tuple[Path, Pa
 
 def test_magic_links_are_refused(launcher: Launcher, tree: tuple[Path, Path]) -> None:
     """A root with a procfs: its links jump without a path."""
-    root, outside = tree
+    root, _ = tree
     (root / "proc").mkdir()
     proc = [step("NEW_FS", "proc", [], 0, Out(21)), step("ATTACH", ROOT, Slot(21), "proc", 0)]
     target = f"proc/self/fd/{64 + 30}/made"

@@ -317,7 +317,7 @@ def test_fuzzer_finds_nothing(tmp_path: Path) -> None:
     for number, steps in enumerate(([*VALID], shell(":"), [step("GATE", const("GATE_READY"), 0, 0)])):
         (corpus / str(number)).write_bytes(encode(steps))
     fuzzer = build_verifier(tmp_path / "fuzz", fuzz=True)
-    command = [fuzzer, "-runs=20000", "-seed=1", f"-artifact_prefix={tmp_path}/", corpus]
+    command = [str(fuzzer), "-runs=20000", "-seed=1", f"-artifact_prefix={tmp_path}/", str(corpus)]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
