@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from nsjail_py.errors import SpecError as SpecError
     from nsjail_py.errors import UnsupportedError as UnsupportedError
     from nsjail_py.sandbox import Sandbox as Sandbox
+    from nsjail_py.sandbox import enter as enter
     from nsjail_py.sandbox import run as run
     from nsjail_py.spec.spec import SandboxSpec as SandboxSpec
 
 _WHERE = {
     "Sandbox": "sandbox",
     "run": "sandbox",
+    "enter": "sandbox",
     "Process": "engine.process",
     "Result": "engine.result",
     "ExitReason": "engine.result",
@@ -64,7 +66,7 @@ _WHERE = {
     ),
 }
 
-__all__ = sorted(_WHERE)  # noqa: PLE0605
+__all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> object:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from nsjail_py import running
 from nsjail_py.engine.compile import Compiled
 from nsjail_py.errors import UnsupportedError
 from nsjail_py.linux import procfs, rlimits
@@ -24,14 +26,19 @@ from nsjail_py.plan.launch import Launch
 from nsjail_py.plan.part import Part, Slot, Step
 from nsjail_py.plan.phases import Phase
 from nsjail_py.plugin.manager import Plugins
+from nsjail_py.spec.codec import decode
+from nsjail_py.spec.process import Process as ProcessSection
 from nsjail_py.spec.spec import SandboxSpec
+
+if TYPE_CHECKING:
+    from nsjail_py.engine.process import Process
 
 OWNER = "engine"
 TARGET = Slot("target")
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The process whose namespaces, groups and limits are entered: the sandbox's init, which the payload cannot change.
+    """The process whose namespaces, groups and limits are entered: its init, which the payload cannot change.
 
     :param pid: its host pid; the payload's own where that is pid 1
     :param started: its start time, in clock ticks after boot
@@ -115,7 +122,39 @@ def entering(target: Target, spec: SandboxSpec, plugins: Plugins, host: Host) ->
         actions=(OpenTarget(target=target), *(OpenGroup(group=group) for group in groups)),
         steps=(*made, *limits),
     )
-    return Compiled(spec, plugins, host, "exec", extra=((OWNER, part),))
+    # the deadline and the terminal were the payload's own
+    process = msgspec.structs.replace(spec.section("process", ProcessSection), timeout=None, tty=False)
+    return Compiled(spec.replace(process=process), plugins, host, "exec", extra=((OWNER, part),))
+
+
+def entering_process(process: Process, compiled: Compiled) -> Compiled:
+    """The same for a sandbox of this process's own.
+
+    :param compiled: how it was made
+    :raises UnsupportedError: it has ended
+    """
+    pid = process.init_pid if compiled.facts.get("init", True) else process.pid
+    try:
+        target = Target(pid, procfs.start_time(pid))
+    except OSError:
+        raise UnsupportedError(f"the sandbox of {process.args[0]} has ended") from None
+    return entering(target, compiled.spec, compiled.plugins, compiled.host)
+
+
+def entering_named(name: str, plugins: Plugins, host: Host) -> Compiled:
+    """The same for a running sandbox by its name.
+
+    :param plugins: the plugins to plan with; those that planned the sandbox are loaded too
+    :raises UnsupportedError: none of that name is running
+    """
+    record = running.load(name)
+    if record is None or not record.alive:
+        raise UnsupportedError(f"no sandbox named {name} is running", hint="nsjail-py ps lists the running ones")
+    for plugin in record.plugins:
+        plugins.load(plugin)
+    spec = decode(record.spec, "json", plugins.types)
+    pid = record.init if record.facts.get("init", True) else record.payload
+    return entering(Target(pid, procfs.start_time(pid)), spec, plugins, host)
 
 
 def _own_namespaces(pid: int) -> int:
@@ -138,5 +177,3 @@ def _limits(pid: int) -> list[Step]:
         if theirs != rlimits.prlimit(number):
             made.append(steps.rlimit(name, *theirs))
     return made
-
-

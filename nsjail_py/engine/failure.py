@@ -11,7 +11,7 @@ from nsjail_py.linux.process import Exit, SpawnError
 from nsjail_py.linux.stage import Report
 from nsjail_py.plan.part import Step
 from nsjail_py.plan.phases import Phase
-from nsjail_py.plan.plan import OwnedAction, Plan
+from nsjail_py.plan.plan import OwnedAction
 
 _REASONS = {getattr(c, name): name.removeprefix("NSJ_BAD_").lower() for name in dir(c) if name.startswith("NSJ_BAD_")}
 
@@ -47,7 +47,7 @@ def action_failed(compiled: Compiled, owned: OwnedAction, error: OSError) -> Set
     return _explained(compiled, failed)
 
 
-def spawn_failed(compiled: Compiled, plan: Plan, error: SpawnError) -> SetupError:
+def spawn_failed(compiled: Compiled, error: SpawnError) -> SetupError:
     """The child could not be made."""
     hints = {
         c.NSJ_SPAWN_CLONE: "nsjail-py doctor says which namespaces this user can have",

@@ -109,12 +109,19 @@ def _named(user: str, accounts: list[list[str]], groups: list[list[str]]) -> tup
     else:
         uid = {"root": 0, "user": HOST_VIEW_ID, "nobody": NOBODY}.get(name, -1) if not accounts else -1
     if uid < 0 or uid >= 2**32 - 1:
-        raise SpecError([Problem("$.process.user", f"there is no user {name} inside", "give a number, or a name of the root's /etc/passwd")])
+        raise _nobody("user", name, "passwd")
     if not group:
         return uid, int(entry[3]) if entry is not None and entry[3].isdecimal() else uid
     if group.isdecimal():
         return uid, int(group)
-    found = next((fields for fields in groups if len(fields) > 2 and fields[0] == group and fields[2].isdecimal()), None)
+    found = next(
+        (fields for fields in groups if len(fields) > 2 and fields[0] == group and fields[2].isdecimal()), None
+    )
     if found is None:
-        raise SpecError([Problem("$.process.user", f"there is no group {group} inside", "give a number, or a name of the root's /etc/group")])
+        raise _nobody("group", group, "group")
     return uid, int(found[2])
+
+
+def _nobody(kind: str, name: str, file: str) -> SpecError:
+    hint = f"give a number, or a name of the root's /etc/{file}"
+    return SpecError([Problem("$.process.user", f"there is no {kind} {name} inside", hint)])

@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
+from signal import SIGKILL
 
 from nsjail_py.engine.compile import Compiled, Template
 from nsjail_py.engine.failure import action_failed, bad_plan, spawn_failed, stage_died, step_failed
@@ -20,7 +22,8 @@ from nsjail_py.engine.sweep import sweep_once
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.files import sealed_memfd
 from nsjail_py.linux.idmap import map_text
-from nsjail_py.linux.process import SpawnError, pidfd_open, pidfd_send_signal, spawn, wait
+from nsjail_py.linux.process import SpawnError, only_child, pidfd_open, pidfd_send_signal, spawn, wait
+from nsjail_py.linux.procfs import children
 from nsjail_py.linux.sockets import seqpacket_pair
 from nsjail_py.linux.stage import Report
 from nsjail_py.plan.assemble import RESERVED
@@ -36,7 +39,7 @@ class Started(Launch):
     """A launch whose payload runs.
 
     :ivar report: the owner's end of the report socket
-    :ivar payload: pidfd of the payload; the stage's own where the payload is pid 1
+    :ivar payload: pidfd of the payload
     :ivar terminal: the master of the sandbox's terminal, or -1
     :ivar began: CLOCK_MONOTONIC nanoseconds of the call
     :ivar started: of the payload's exec
@@ -59,11 +62,17 @@ class Started(Launch):
         self.steps = steps
 
     def kill(self) -> None:
-        """SIGKILL to the stage or init, and wait until it is gone."""
-        try:
-            pidfd_send_signal(self.pidfd, 9)
-        except ProcessLookupError:
-            pass
+        """SIGKILL to everything that was started, and wait until it is gone.
+
+        A stage that waits outside for a child inside is left to reap that child and to end by itself: an orphan in a
+        pid namespace is given to the nearest subreaper of the host, and the namespace cannot end until that reaps.
+        """
+        with suppress(OSError):
+            below = children(self.pid)
+            for child in below:
+                os.kill(child, SIGKILL)
+            if not below:
+                pidfd_send_signal(self.pidfd, SIGKILL)
         wait(self.pidfd)
 
 
@@ -148,7 +157,7 @@ def _spawn(
         )
         started.pid, started.pidfd = child.pid, child.pidfd
     except SpawnError as error:
-        raise spawn_failed(compiled, plan, error) from error
+        raise spawn_failed(compiled, error) from error
     finally:
         for fd in (theirs, program):
             if fd >= 0:
@@ -184,62 +193,49 @@ def _follow(started: Started, compiled: Compiled, template: Template) -> None:
                 raise stage_died(wait(started.pidfd))
             # payload as pid 1: exec has closed the stage's end of the socket
             started.started = time.monotonic_ns()
-            started.payload = os.dup(started.pidfd)
+            started.payload = only_child(started.pid) if plan.flags & c.CLONE_NEWPID == 0 else -1
+            if started.payload < 0:
+                started.payload = os.dup(started.pidfd)
             return
         report, fds = received
-        handler = _HANDLERS.get(report.kind)
-        if handler is not None:
-            handler(started, compiled, report, fds)
+        _take(started, compiled, report, fds)
         if report.kind == c.NSJ_REPORT_STARTED:
             return
 
 
-def _on_failed(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
-    raise step_failed(compiled, started.steps, report)
+def _take(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
+    """Act on one report of the set-up."""
+    match report.kind:
+        case c.NSJ_REPORT_STARTED:
+            started.payload = fds[0]
+            started.started = report.ns
+        case c.NSJ_REPORT_FAILED:
+            raise step_failed(compiled, started.steps, report)
+        case c.NSJ_REPORT_BAD_PLAN:
+            raise bad_plan(started.steps, report)
+        case c.NSJ_REPORT_SKIPPED:
+            _skipped(started, report)
+        case c.NSJ_REPORT_TRACE:
+            started.trace.append((report.step, report.ns))
+        case c.NSJ_REPORT_GATE:
+            _gate(started, report)
+        case c.NSJ_REPORT_FD:
+            started.terminal = fds[0]
 
 
-def _on_bad_plan(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
-    raise bad_plan(started.steps, report)
-
-
-def _on_skipped(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
-    step = started.steps[report.step]
+def _skipped(started: Started, report: Report) -> None:
     # not there, or in need of what was not there: as the author of an optional step foresaw
-    foreseen = report.error in (errno.ENOENT, errno.EBADF)
-    if not foreseen:
+    if report.error not in (errno.ENOENT, errno.EBADF):
+        step = started.steps[report.step]
         started.warnings.append(f"{step.owner}: {step.text}: {os.strerror(report.error)}")
 
 
-def _on_trace(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
-    started.trace.append((report.step, report.ns))
-
-
-def _on_gate(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
+def _gate(started: Started, report: Report) -> None:
     if report.value[0] == c.NSJ_GATE_MAPPED and started.maps is not None:
         for name, text in map_files(started.maps):
             with open(f"/proc/{started.pid}/{name}", "wb") as file:
                 file.write(text)
         release(started.report, c.NSJ_GATE_MAPPED)
-
-
-def _on_descriptor(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
-    started.terminal = fds[0]
-
-
-def _on_started(started: Started, compiled: Compiled, report: Report, fds: list[int]) -> None:
-    started.payload = fds[0]
-    started.started = report.ns
-
-
-_HANDLERS: dict[int, Callable[[Started, Compiled, Report, list[int]], None]] = {
-    c.NSJ_REPORT_FAILED: _on_failed,
-    c.NSJ_REPORT_BAD_PLAN: _on_bad_plan,
-    c.NSJ_REPORT_SKIPPED: _on_skipped,
-    c.NSJ_REPORT_TRACE: _on_trace,
-    c.NSJ_REPORT_GATE: _on_gate,
-    c.NSJ_REPORT_FD: _on_descriptor,
-    c.NSJ_REPORT_STARTED: _on_started,
-}
 
 
 def owner_pidfd() -> int:

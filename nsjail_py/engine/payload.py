@@ -45,12 +45,12 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(descriptor_slot(number) for number in (*own, *self.numbers))
 
 
-def working_directory() -> str:
-    """The caller's; the root where it has been removed."""
+def working_directory() -> tuple[str, ...]:
+    """The caller's, or none where it has been removed."""
     try:
-        return os.getcwd()
+        return (os.getcwd(),)
     except FileNotFoundError:
-        return "/"
+        return ()
 
 
 def descriptor_slot(number: int) -> Slot:

@@ -7,7 +7,7 @@ import select
 import signal as signals
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock, RLock, Thread
 from typing import IO, Any, Self
@@ -44,6 +44,8 @@ class Process:
     :ivar name: the name under which other commands find it, or ``None``
     :ivar terminal: the master side of its terminal, or ``None``
     :ivar stopped: the signal that stopped the payload, or ``None`` while it runs
+    :ivar on_stop: called by whoever waits where the payload has been stopped, by whatever; when it returns, the payload
+        is continued. A shell's job stops itself there. Without one, only a terminal's key stops the caller as well
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Process:
         self.args = payload.argv
         self.name = name
         self.stopped: int | None = None
+        self.on_stop: Callable[[], object] | None = None
         self._compiled = compiled
         self._started = started
         self._deadline = deadline
@@ -201,6 +204,21 @@ class Process:
         if self.terminal is None:
             raise ValueError("this sandbox has no terminal")
         set_size(self.terminal, rows, columns)
+
+    def exec(self, argv: Sequence[str | os.PathLike[str]], **call: Any) -> Process:
+        """Start one more command in it: same namespaces, groups, limits and rights as its payload.
+
+        :param argv: the command, searched inside
+        :param call: as in ``Sandbox.start``
+        :returns: the command; killing it leaves the sandbox running, and it dies with the sandbox
+        :raises UnsupportedError: the sandbox has ended
+        :raises ProgramError: the command is missing or cannot be executed
+        """
+        # a module that starts processes cannot be imported by the one that describes them
+        from nsjail_py.engine.commands import Commands
+        from nsjail_py.engine.enter import entering_process
+
+        return Commands(entering_process(self, self._compiled)).start(argv, **call)
 
     def update(self, **changes: Mapping[str, Any]) -> None:
         """Change what can be changed while it runs: ``update(sysctl={"timer_slack": 1000})``.
@@ -350,11 +368,23 @@ class Process:
         received = read_report(self._started.report) if self._compiled.facts.get("init", True) else None
         report = received[0] if received is not None else None
         if report is not None and report.kind == c.NSJ_REPORT_STOPPED:
-            self.stopped = report.value[0]
-            if isinstance(served, Console) and served.suspend():
-                self.stopped = None
+            self._stopped(served, report.value[0])
         elif report is None or report.kind == c.NSJ_REPORT_EXITED:
             self._ending.reap(report)
+
+    def _stopped(self, served: Served | None, signal: int) -> None:
+        self.stopped = signal
+        if self.on_stop is None:
+            if isinstance(served, Console) and served.suspend():
+                self.stopped = None
+            return
+        if served is not None:
+            served.leave()
+        self.on_stop()
+        if served is not None:
+            served.enter()
+        self.stopped = None
+        self.signal_group(signals.SIGCONT)
 
     def _finish(self) -> None:
         if self._relay is not None:

@@ -9,7 +9,7 @@ import msgspec
 
 from nsjail_py.engine.compile import Compiled
 from nsjail_py.engine.payload import Payload, working_directory
-from nsjail_py.engine.resolve import resolve
+from nsjail_py.engine.resolve import not_shown, resolve
 from nsjail_py.spec.mnt import Bind, Mnt
 
 
@@ -23,23 +23,27 @@ class Programs:
         self._base = base
         self._by_prefixes: dict[tuple[str, ...], Compiled] = {(): base}
         mnt = base.spec.section("mnt", Mnt)
-        self._resolving = mnt.root is None and mnt.overlay is None and mnt.view == "host" and mnt.mode in ("on", "try")
+        host_view = mnt.root is None and mnt.overlay is None and mnt.view == "host" and mnt.mode in ("on", "try")
+        # into a sandbox that runs nothing can be bound any more
+        self._resolving = host_view and base.purpose == "start"
 
     def find(self, payload: Payload) -> tuple[Compiled, Payload]:
         """The sandbox for a payload, and the payload with the paths of its program."""
         if not self._resolving:
             return self._base, payload
-        resolved = resolve(payload.argv[0], self._path(payload.env), working_directory())
+        resolved = resolve(payload.argv[0], self._path(payload.env), *working_directory() or ("/",))
         if not resolved.prefixes:
             return self._base, payload
         argv = (*resolved.words, *payload.argv[1:])
-        return self._with(resolved.prefixes), msgspec.structs.replace(payload, argv=argv, candidates=resolved.candidates)
+        return self._with(resolved.prefixes), msgspec.structs.replace(
+            payload, argv=argv, candidates=resolved.candidates
+        )
 
     def compiled(self, program: str, env: Mapping[str, str]) -> Compiled:
         """The sandbox for a program."""
         if not self._resolving:
             return self._base
-        return self._with(resolve(program, self._path(env), working_directory()).prefixes)
+        return self._with(resolve(program, self._path(env), *working_directory() or ("/",)).prefixes)
 
     def _path(self, env: Mapping[str, str]) -> str:
         # a command is what the caller's shell would run; what the sandbox's own PATH adds comes after
@@ -50,9 +54,8 @@ class Programs:
         if found is None:
             base = self._base
             mnt = base.spec.section("mnt", Mnt)
-            # what the spec itself puts there stays
-            named = {mount.target for mount in mnt.mounts}
-            mounts = (*mnt.mounts, *(Bind(target=each, source=each) for each in prefixes if each not in named))
+            needed = not_shown(prefixes, mnt.mounts)
+            mounts = (*mnt.mounts, *(Bind(target=each, source=each) for each in needed))
             spec = base.spec.replace(mnt=msgspec.structs.replace(mnt, mounts=mounts))
             found = self._by_prefixes[prefixes] = Compiled(spec, base.plugins, base.host)
         return found

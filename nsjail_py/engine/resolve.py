@@ -14,6 +14,7 @@ from stat import S_ISREG
 from nsjail_py.engine import pyenv
 from nsjail_py.linux.hostview import PROGRAMS, in_home, is_home
 from nsjail_py.record import Record
+from nsjail_py.spec.mnt import Bind, Mount
 
 #: What the host view shows anyway.
 _VISIBLE = (*(f"/{name}/" for name in PROGRAMS), "/etc/alternatives/")
@@ -206,6 +207,14 @@ def _topmost(paths: Iterable[str]) -> list[str]:
         if not kept or not path.startswith(f"{kept[-1]}/"):
             kept.append(path)
     return kept
+
+
+def not_shown(prefixes: Iterable[str], mounts: Iterable[Mount]) -> tuple[str, ...]:
+    """Those prefixes that a spec's own mounts do not show already, perhaps writable."""
+    named = tuple(mounts)
+    targets = {mount.target for mount in named}
+    shown = tuple(f"{m.target.rstrip('/')}/" for m in named if isinstance(m, Bind) and m.source == m.target)
+    return tuple(each for each in prefixes if each not in targets and not each.startswith(shown))
 
 
 def missing_argument_hint(argv: Sequence[str], shown: Iterable[str], cwd: str) -> str | None:

@@ -113,6 +113,8 @@ class Stdio:
 
     def _pipe(self, number: int, ends: dict[int, int]) -> int:
         read, write = os.pipe2(os.O_CLOEXEC)
+        # or /dev/stdout could not be opened inside, by an id that is not the caller's (proc_pid_fd(5))
+        os.fchmod(read, 0o666)
         theirs, ends[number] = (read, write) if number == 0 else (write, read)
         return self._own(theirs)
 

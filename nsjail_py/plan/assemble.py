@@ -51,7 +51,9 @@ def assemble(parts: Iterable[tuple[str, Part]], *, held: Sequence[Slot] = ()) ->
         text = "wait until the id maps are written" if birth_flags & c.CLONE_NEWUSER else "wait for what is handed over"
         sequence.append(steps.gate(c.NSJ_GATE_CREATED, birth, len(handed), phase=Phase.CREATED, text=text))
     if any(each.action.phase is Phase.READY for each in actions):
-        sequence.append(steps.gate(c.NSJ_GATE_READY, birth + len(handed), 0, phase=Phase.READY, text="wait until ready"))
+        sequence.append(
+            steps.gate(c.NSJ_GATE_READY, birth + len(handed), 0, phase=Phase.READY, text="wait until ready")
+        )
     sequence.sort(key=lambda step: (step.phase, step.rank, step.owner))
     before = next((i for i, step in enumerate(sequence) if step.phase > Phase.MOUNT), len(sequence))
     attached = [owned_by(step, owner) for owner, mount in mounts for step in mount.attach]

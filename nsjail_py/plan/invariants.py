@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from nsjail_py.errors import PlanError
 from nsjail_py.linux import constants as c
 from nsjail_py.plan.part import Step
@@ -35,18 +33,15 @@ def check(plan: Plan, flags: int) -> None:
         raise PlanError("nothing drops the capabilities that the set-up holds")
     if _of(plan, c.NSJ_OP_SECCOMP) and not _of(plan, c.NSJ_OP_NO_NEW_PRIVS):
         raise PlanError("a seccomp filter needs no_new_privs")
+    made = {step.args[0] for step in _of(plan, c.NSJ_OP_NEW_FS)}
     for kind, flag, name in (
         ("proc", c.CLONE_NEWPID, "pid"),
         ("sysfs", c.CLONE_NEWNET, "network"),
         ("mqueue", c.CLONE_NEWIPC, "ipc"),
     ):
-        if not owned & flag and _find(plan, lambda step, kind=kind: step.op == c.NSJ_OP_NEW_FS and step.args[0] == kind):
+        if kind in made and not owned & flag:
             raise PlanError(f"{kind} needs a {name} namespace of the sandbox's own")
 
 
 def _of(plan: Plan, op: int) -> list[Step]:
     return [step for step in plan.steps if step.op == op]
-
-
-def _find(plan: Plan, wanted: Callable[[Step], bool]) -> bool:
-    return any(wanted(step) for step in plan.steps)

@@ -101,20 +101,33 @@ def write_file(path: str, value: bytes, *, phase: Phase, rank: int = 0, optional
     """Write an existing file, such as a sysctl, in one call."""
     text = f"write {value.decode(errors='replace').strip()!r} to {path}"
     return Step(
-        op=c.NSJ_OP_WRITE_FILE, args=(path, Data(value)), phase=phase, text=text, path=path, rank=rank, optional=optional
+        op=c.NSJ_OP_WRITE_FILE,
+        args=(path, Data(value)),
+        phase=phase,
+        text=text,
+        path=path,
+        rank=rank,
+        optional=optional,
     )
 
 
 def mkdir(path: str, mode: int = 0o755, *, root: Slot = ROOT, phase: Phase = Phase.MOUNT, rank: int = 0) -> Step:
     """A directory in the new root, or in another mount of which there is a descriptor, with its parents."""
     return Step(
-        op=c.NSJ_OP_MKDIR, args=(root, path, mode), phase=phase, text=f"directory {path} ({mode:o})", path=path, rank=rank
+        op=c.NSJ_OP_MKDIR,
+        args=(root, path, mode),
+        phase=phase,
+        text=f"directory {path} ({mode:o})",
+        path=path,
+        rank=rank,
     )
 
 
 def symlink(path: str, target: str) -> Step:
     """A symbolic link in the new root."""
-    return Step(op=c.NSJ_OP_SYMLINK, args=(ROOT, path, target), phase=Phase.MOUNT, text=f"link {path} -> {target}", path=path)
+    return Step(
+        op=c.NSJ_OP_SYMLINK, args=(ROOT, path, target), phase=Phase.MOUNT, text=f"link {path} -> {target}", path=path
+    )
 
 
 def file(
@@ -202,7 +215,7 @@ def new_filesystem(
 def set_attributes(
     where: Slot | str,
     *,
-    set: int = 0,
+    add: int = 0,
     clear: int = 0,
     recursive: bool = True,
     phase: Phase,
@@ -213,9 +226,9 @@ def set_attributes(
     """Set and clear attributes of a mount (mount_setattr(2))."""
     flags = c.AT_RECURSIVE if recursive else 0
     if isinstance(where, Slot):
-        args: tuple[Argument, ...] = (where, None, set, clear, 0, flags | c.AT_EMPTY_PATH, None)
+        args: tuple[Argument, ...] = (where, None, add, clear, 0, flags | c.AT_EMPTY_PATH, None)
     else:
-        args = (None, where, set, clear, 0, flags, None)
+        args = (None, where, add, clear, 0, flags, None)
     path = where if isinstance(where, str) else None
     return Step(op=c.NSJ_OP_SET_ATTR, args=args, phase=phase, text=text, path=path, rank=rank, optional=optional)
 
@@ -251,13 +264,20 @@ def attach(
 def attach_root() -> Step:
     """Put the new root on top of the old one, where every process finds it and nobody enters it yet."""
     return Step(
-        op=c.NSJ_OP_ATTACH, args=(None, ROOT, "/", 0), phase=Phase.ROOT, text="put the new root over the old", path="/", rank=50
+        op=c.NSJ_OP_ATTACH,
+        args=(None, ROOT, "/", 0),
+        phase=Phase.ROOT,
+        text="put the new root over the old",
+        path="/",
+        rank=50,
     )
 
 
 def pivot() -> Step:
     """Make the new root the root and detach the old one (pivot_root(2), the ``.``, ``.`` form)."""
-    return Step(op=c.NSJ_OP_PIVOT, args=(ROOT,), phase=Phase.PIVOT, text="pivot into the new root, detach the old", path="/")
+    return Step(
+        op=c.NSJ_OP_PIVOT, args=(ROOT,), phase=Phase.PIVOT, text="pivot into the new root, detach the old", path="/"
+    )
 
 
 def mask(paths: Sequence[str]) -> Step:
@@ -267,7 +287,9 @@ def mask(paths: Sequence[str]) -> Step:
 
 def readonly(paths: Sequence[str]) -> Step:
     """Make those of the paths that exist read-only, with everything below."""
-    return Step(op=c.NSJ_OP_READONLY, args=(tuple(paths),), phase=Phase.SEAL, text=f"read-only {', '.join(paths)}", rank=5)
+    return Step(
+        op=c.NSJ_OP_READONLY, args=(tuple(paths),), phase=Phase.SEAL, text=f"read-only {', '.join(paths)}", rank=5
+    )
 
 
 def mount(
@@ -322,6 +344,62 @@ def rlimit(name: str, soft: int, hard: int) -> Step:
     """
     number: int = getattr(c, f"RLIMIT_{name.upper()}")
     return Step(op=c.NSJ_OP_RLIMIT, args=(number, soft, hard), phase=Phase.LIMIT, text=f"rlimit {name} {soft}:{hard}")
+
+
+def priority(nice: int) -> Step:
+    """The nice value (setpriority(2))."""
+    return Step(op=c.NSJ_OP_PRIORITY, args=(nice,), phase=Phase.LIMIT, text=f"nice {nice}")
+
+
+def scheduler(policy: int, static_priority: int) -> Step:
+    """The scheduling policy (sched_setscheduler(2)).
+
+    :param policy: ``SCHED_*``
+    :param static_priority: 0 but for the real-time policies
+    """
+    text = f"scheduler {policy}, priority {static_priority}"
+    return Step(op=c.NSJ_OP_SCHEDULER, args=(policy, static_priority), phase=Phase.LIMIT, text=text)
+
+
+def affinity(cpus: Iterable[int]) -> Step:
+    """The processors that it may run on (sched_setaffinity(2))."""
+    listed = sorted(set(cpus))
+    mask = sum(1 << cpu for cpu in listed)
+    size = (mask.bit_length() + 63) // 64 * 8
+    text = f"processors {', '.join(map(str, listed))}"
+    return Step(op=c.NSJ_OP_AFFINITY, args=(Data(mask.to_bytes(size, "little")),), phase=Phase.LIMIT, text=text)
+
+
+def io_priority(value: int) -> Step:
+    """The I/O class and priority (ioprio_set(2)).
+
+    :param value: class << 13 | level
+    """
+    return Step(
+        op=c.NSJ_OP_IOPRIO, args=(value,), phase=Phase.LIMIT, text=f"io priority {value >> 13}:{value & 0x1FFF}"
+    )
+
+
+def keyring() -> Step:
+    """A session keyring of its own, empty (keyctl(2))."""
+    return Step(op=c.NSJ_OP_KEYRING, phase=Phase.SESSION, text="new session keyring", rank=-25)
+
+
+def subreaper(value: bool) -> Step:
+    """Whether orphans below it become its children (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    text = f"subreaper {'on' if value else 'off'}"
+    return Step(op=c.NSJ_OP_SUBREAPER, args=(int(value),), phase=Phase.SESSION, text=text)
+
+
+def seccomp(program: bytes, *, flags: int = 0, listener: Slot | None = None, text: str = "filter system calls") -> Step:
+    """A filter of system calls (seccomp(2)).
+
+    :param program: an array of ``struct sock_filter``
+    :param flags: ``SECCOMP_FILTER_FLAG_*``
+    :param listener: with ``SECCOMP_FILTER_FLAG_NEW_LISTENER``, where its descriptor goes; it is reported to the owner
+    """
+    args: tuple[Argument, ...] = (Data(program), flags, Fill(listener) if listener is not None else None)
+    return Step(op=c.NSJ_OP_SECCOMP, args=args, phase=Phase.FILTER, text=text)
 
 
 def setsid() -> Step:
@@ -401,5 +479,9 @@ def no_new_privs() -> Step:
 def dumpable(value: bool) -> Step:
     """Whether others of the same uid may read and trace the process until it executes (prctl(2))."""
     return Step(
-        op=c.NSJ_OP_DUMPABLE, args=(int(value),), phase=Phase.PRIVILEGE, text=f"dumpable {'on' if value else 'off'}", rank=70
+        op=c.NSJ_OP_DUMPABLE,
+        args=(int(value),),
+        phase=Phase.PRIVILEGE,
+        text=f"dumpable {'on' if value else 'off'}",
+        rank=70,
     )

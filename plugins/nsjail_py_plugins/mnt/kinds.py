@@ -88,7 +88,7 @@ def bind(mount: Bind, scene: Scene, *, named: bool = True, guarded: bool = True)
         steps.open_tree(source, slot, recursive=mount.recursive, optional=mount.optional, rank=ORDER),
         steps.set_attributes(
             slot,
-            set=attributes,
+            add=attributes,
             recursive=mount.recursive,
             phase=Phase.ROOT,
             rank=ORDER,
@@ -123,7 +123,7 @@ def proc(target: str, wanted: Literal[True, "try"], scene: Scene, *, named: bool
         steps.open_tree("/proc", old, rank=ORDER),
         steps.set_attributes(
             old,
-            set=_QUIET | constants.MOUNT_ATTR_RDONLY,
+            add=_QUIET | constants.MOUNT_ATTR_RDONLY,
             phase=Phase.ROOT,
             rank=ORDER,
             text="the caller's /proc read-only",
@@ -181,7 +181,7 @@ def _file(mount: File, scene: Scene) -> Mount:
         steps.open_tree("file", slot, directory=place, recursive=False, rank=ORDER),
         steps.set_attributes(
             slot,
-            set=constants.MOUNT_ATTR_RDONLY,
+            add=constants.MOUNT_ATTR_RDONLY,
             recursive=False,
             phase=Phase.ROOT,
             rank=ORDER,

@@ -54,7 +54,7 @@ def _directory(root: Root, scene: Scene) -> tuple[tuple[Action, ...], tuple[Step
         steps.open_tree(root.path, steps.ROOT, rank=overlay.ORDER),
         steps.set_attributes(
             steps.ROOT,
-            set=attributes,
+            add=attributes,
             phase=Phase.ROOT,
             rank=overlay.ORDER,
             text=f"{root.path} {kind}, without devices",
@@ -90,7 +90,7 @@ def _seal(scene: Scene) -> tuple[Step, ...]:
         sealed.append(
             steps.set_attributes(
                 "/",
-                set=constants.MOUNT_ATTR_RDONLY,
+                add=constants.MOUNT_ATTR_RDONLY,
                 recursive=False,
                 phase=Phase.SEAL,
                 rank=20,
