@@ -273,8 +273,11 @@ def pid_of(name: str) -> int:
 
 
 def _payload_lives(record: Running) -> bool:
-    """Whether the payload's pid is still its own: children of a living init are in the sandbox, whoever they are."""
+    """Whether the payload's pid is still its own: what descends from a living init is in the sandbox, whoever it is."""
+    pid = record.payload
     try:
-        return record.payload == record.init or procfs.parent(record.payload) == record.init
+        while pid > 1 and pid != record.init:
+            pid = procfs.parent(pid)
     except OSError:
         return False
+    return pid == record.init
