@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nsjail_py.engine.resolve import Resolved, missing_argument_hint, resolve
+from nsjail_py.engine.resolve import Resolved, missing_argument_hint, not_shown, resolve
+from nsjail_py.spec.mnt import Bind, Tmpfs
 
 Make = Callable[..., Path]
 
@@ -216,6 +217,17 @@ def test_scripts_in_a_circle_end(tmp_path: Path) -> None:
     program(first, f"#!{second}\n")
     program(second, f"#!{first}\n")
     assert resolve(str(first), "", "/").prefixes == (str(first), str(second))
+
+
+def test_what_the_spec_shows_itself_stays_as_it_is() -> None:
+    prefixes = ("/opt/tool", "/srv/project/.venv", "/srv/projects/x", "/srv/script")
+    mounts = (
+        Bind(source="/srv/project", target="/srv/project", writable=True),
+        Bind(source="/elsewhere", target="/opt"),
+        Tmpfs(target="/srv/script"),
+    )
+    assert not_shown(prefixes, mounts) == ("/opt/tool", "/srv/projects/x")
+    assert not_shown(prefixes, ()) == prefixes
 
 
 # -- a file that is not there ---------------------------------------------------------------------------------------
