@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nsjail_py.cli.messages import PROGRAM, UsageError
-from nsjail_py.errors import PluginError
+from nsjail_py.errors import PluginError, SandboxError
 from nsjail_py.plugin.command import Option
 from nsjail_py.spec.codec import merge_raw
 
@@ -109,5 +109,7 @@ class Parser:
             value = words.pop(0)
         try:
             return option.fill(True if value is None else value)
+        except SandboxError:
+            raise
         except ValueError as error:
             raise UsageError(f"{flag}: {error}") from error

@@ -1,21 +1,22 @@
-"""Stay with a running sandbox until it ends, as a shell's job that behaves as if the program ran bare.
+"""Start a sandbox and stay with it until it ends, as a shell's job that behaves as if the program ran bare.
 
 Signals that reach the command are passed on, a stopped payload stops the command, and a continued command continues
-it. Handlers run between two polls (PEP 475), so they need no other thread and no pipe.
+it. Handlers run while the main thread waits (PEP 475), so they need no other thread and no pipe. They are in place
+before anything is started: a signal that comes while that lasts is kept for the program.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
-from nsjail_py.cli.terminal import Terminal
 from nsjail_py.engine.process import Process
 from nsjail_py.engine.result import ExitReason, Result
+from nsjail_py.engine.terminal import get_size, is_terminal
 
 TIMED_OUT = 124
 
@@ -24,27 +25,17 @@ _TO_GROUP = (signal.SIGINT, signal.SIGQUIT)
 _TO_PAYLOAD = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def attend(process: Process, terminal: Terminal | None) -> Result[Any]:
-    """Wait for the end of a sandbox.
+def attend(start: Callable[[], Process], started: Callable[[Process], object] | None = None) -> Result[Any]:
+    """Start a sandbox and wait for its end.
 
-    :param process: the sandbox
-    :param terminal: joins its terminal to the caller's; entered and left by the caller
+    :param start: starts it
+    :param started: called once it runs, with the process
     """
-    with _Job(process, terminal) as job:
-        while process.poll() is None:
-            if process.stopped is not None:
-                job.suspend()
-                continue
-            poll = select.poll()
-            poll.register(process.fileno(), select.POLLIN)
-            for fd, events in (terminal.interests() if terminal is not None else {}).items():
-                poll.register(fd, events)
-            for fd, events in poll.poll():
-                if terminal is not None:
-                    terminal.handle(fd, events)
-    if terminal is not None:
-        terminal.drain()
-    return process.wait()
+    with _Job() as job, start() as process:
+        if started is not None:
+            started(process)
+        job.adopt(process)
+        return process.wait()
 
 
 def exit_status(result: Result[Any]) -> int:
@@ -59,38 +50,52 @@ def exit_status(result: Result[Any]) -> int:
 class _Job:
     """Signal handlers for as long as its ``with`` block lasts."""
 
-    def __init__(self, process: Process, terminal: Terminal | None) -> None:
-        self._process = process
-        self._terminal = terminal
+    def __init__(self) -> None:
+        self._process: Process | None = None
+        self._early: list[int] = []
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in _TO_GROUP:
-            self._handle(number, lambda number, _: self._process.signal_group(number))
-        for number in _TO_PAYLOAD:
-            self._handle(number, lambda number, _: self._process.send_signal(number))
-        self._handle(signal.SIGTSTP, lambda *_: self._process.signal_group(signal.SIGSTOP))
-        if (terminal := self._terminal) is not None:
-            self._handle(signal.SIGWINCH, lambda *_: terminal.resize())
-            # After `fg` the caller's terminal is this job's again.
-            self._handle(signal.SIGCONT, lambda *_: terminal.enter())
+        for number in (*_TO_GROUP, *_TO_PAYLOAD, signal.SIGTSTP):
+            self._handle(number, self._pass_on)
+        self._handle(signal.SIGWINCH, self._resize)
         return self
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def suspend(self) -> None:
-        """Stop as the payload has, and go on together with it."""
-        if self._terminal is not None:
-            self._terminal.leave()
-        os.kill(os.getpid(), signal.SIGSTOP)
-        if self._terminal is not None:
-            self._terminal.enter()
-        self._process.stopped = None
-        self._process.signal_group(signal.SIGCONT)
+    def adopt(self, process: Process) -> None:
+        """Pass signals on to this process, first those that came before it was there."""
+        process.on_stop = _stop
+        self._process = process
+        for number in self._early:
+            self._pass_on(number, None)
 
-    def _handle(self, number: int, handler: Callable[[int, FrameType | None], object]) -> None:
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._process is None:
+            if number in self._early:
+                # Asked for twice: somebody does not want to wait for the set-up.
+                raise KeyboardInterrupt
+            self._early.append(number)
+        elif number == signal.SIGTSTP:
+            # Not the signal itself, which the kernel drops: the payload's group is orphaned (setpgid(2)).
+            self._process.signal_group(signal.SIGSTOP)
+        elif number in _TO_GROUP:
+            self._process.signal_group(number)
+        else:
+            self._process.send_signal(number)
+
+    def _resize(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._process is not None and self._process.terminal is not None and is_terminal(1):
+            with suppress(ValueError):  # it has just ended
+                self._process.resize(*get_size(1))
+
+    def _handle(self, number: int, handler: Callable[[int, FrameType | None], None]) -> None:
         # What was ignored stays ignored: nohup(1), or a background job of a script.
         if signal.getsignal(number) is not signal.SIG_IGN:
             self._previous[number] = signal.signal(number, handler)
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)

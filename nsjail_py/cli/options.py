@@ -158,6 +158,18 @@ def own(
     return Option(flag=flag, help=about, metavar=metavar, short=short, fill=fill)
 
 
+def tty(fill: Callable[[Any], dict[str, Any]]) -> Option:
+    """``-t``.
+
+    :param fill: see ``Option``
+    """
+    about = "give it a terminal (it has one anyway where stdin and stdout are one)"
+    return Option(flag="--tty", short="-t", help=about, fill=fill)
+
+
+INTERACTIVE = own("--interactive", "feed that terminal from stdin even where that is none", "interactive", short="-i")
+
+
 def name(text: str) -> str:
     """Check a sandbox's name."""
     try:

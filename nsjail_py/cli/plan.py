@@ -85,7 +85,8 @@ def timeline(plan: Plan) -> Iterator[Line]:
                     phase=phase.name,
                     by="stage" if by == "caller" else by,
                     step=number,
-                    owner=step.owner,
+                    # The gates are nobody's: assembling the plan adds them.
+                    owner=step.owner or "engine",
                     text=step.text,
                     path=step.path,
                     optional=step.optional,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import IO, Any
@@ -11,26 +10,20 @@ import msgspec
 
 from nsjail_py.cli.attend import attend, exit_status
 from nsjail_py.cli.messages import UsageError, complain, error_status, printable
-from nsjail_py.cli.options import Choices, SandboxOptions, name, own
-from nsjail_py.cli.terminal import Terminal, window
+from nsjail_py.cli.options import INTERACTIVE, Choices, SandboxOptions, name, own, tty
 from nsjail_py.engine.process import Process
 from nsjail_py.engine.result import Result
-from nsjail_py.engine.terminal import DEFAULT_SIZE
+from nsjail_py.engine.stdio import DEVNULL
+from nsjail_py.engine.terminal import is_terminal
 from nsjail_py.errors import SandboxError
-from nsjail_py.plugin.command import Option
 from nsjail_py.sandbox import Sandbox
 from nsjail_py.spec.process import Process as ProcessSection
 from nsjail_py.spec.spec import SandboxSpec
 
 _OWN = (
     own("--name", "a name for exec, ps and joining", "name", metavar="NAME", read=name),
-    Option(
-        flag="--tty",
-        short="-t",
-        help="give it a terminal (it has one anyway where stdin and stdout are one)",
-        fill=lambda value: {"process": {"tty": value}},
-    ),
-    own("--interactive", "feed that terminal from stdin even where that is none", "interactive", short="-i"),
+    tty(lambda value: {"process": {"tty": value}}),
+    INTERACTIVE,
     own("--result", "write how it ended, as JSON", "result", metavar="FILE"),
     own("--trace", "show every step of the set-up with its time", "trace"),
 )
@@ -59,27 +52,26 @@ def main(argv: Sequence[str], plugins: Sequence[str]) -> int:
 
 def _run(options: SandboxOptions, spec: SandboxSpec, choices: Choices, command: Sequence[str]) -> Result[Any]:
     sandbox = Sandbox(spec, plugins=options.plugins)
-    tty = spec.section("process", ProcessSection).tty or (os.isatty(0) and os.isatty(1))
-    size = (window() if tty else None) or DEFAULT_SIZE
-    with sandbox.start(command, name=choices.name, tty=tty, window=size, trace=choices.trace) as process:
-        if choices.trace:
-            _show_trace(process)
-        result = attended(process, choices.interactive)
+    wants_tty = spec.section("process", ProcessSection).tty
+
+    def start() -> Process:
+        stdin = terminal_input(choices.interactive) if wants_tty else None
+        return sandbox.start(command, stdin=stdin, name=choices.name, join=True, trace=choices.trace)
+
+    result = attend(start, _show_trace)
     if choices.trace:
         for warning in result.warnings:
             complain(f"warning: {warning}")
     return result
 
 
-def attended(process: Process, interactive: bool) -> Result[Any]:
-    """Stay with a process until it ends, on a terminal where it has one."""
-    if process.terminal is None:
-        return attend(process, None)
-    with Terminal(process, feed=interactive) as terminal:
-        return attend(process, terminal)
+def terminal_input(interactive: bool) -> int | None:
+    """What a terminal that was asked for is fed from: nothing that is no terminal itself, unless that was asked for."""
+    return None if interactive or is_terminal(0) else DEVNULL
 
 
 def _show_trace(process: Process) -> None:
+    """Only in trace mode is there anything."""
     for owner, text, ns in process.trace:
         print(f"{ns / 1e6:9.3f} ms  {owner:10}  {printable(text)}", file=sys.stderr)
 
