@@ -5,6 +5,7 @@ An editable install would be measured with its finder, and a source tree with it
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,9 @@ IMPORT = "python -I -c 'import nsjail_py'"
 
 def _quietly(argv: Sequence[str | Path]) -> str:
     """Run a command and return its standard error; with what it printed in a RuntimeError where it fails."""
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    # what PYTHONPATH names would be measured, and taken for installed, in place of the wheel
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env)
     if done.returncode:
         raise RuntimeError(f"{argv[0]} ended with status {done.returncode}: {(done.stderr or done.stdout).strip()}")
     return done.stderr
