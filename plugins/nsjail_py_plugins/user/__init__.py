@@ -74,6 +74,12 @@ def nsjail_check(spec: SandboxSpec, host: Host) -> Iterable[Problem]:
             "this user has no range in /etc/subuid and /etc/subgid",
             "have root run usermod --add-subuids 100000-165535 --add-subgids 100000-165535, or set user.map to single",
         )
+    elif identity.mapping(spec, host) == "subids" and not host.newuidmap:
+        yield Problem(
+            "$.user.map",
+            "newuidmap and newgidmap, which write such maps, are not installed",
+            "install them (Debian package uidmap), or set user.map to single",
+        )
     if section.mode == "off" and not host.privileged and (others := ", ".join(_new_namespaces(spec))):
         yield Problem(
             "$.user.mode",
