@@ -167,6 +167,19 @@ def mask(launcher: Launcher, tmp: Path) -> None:
     assert done.output.count("Read-only file system") + done.output.count("cannot create") == 3
 
 
+def mask_under_a_umask(launcher: Launcher, tmp: Path) -> None:
+    """Not in the table: what is covered looks empty to anybody, not forbidden."""
+    directory, file = _covered(tmp)
+    tmp.chmod(0o755)
+    old = os.umask(0o077)
+    try:
+        masked = step("MASK", [str(directory), str(file)])
+        done = run(launcher, masked, then=f"stat -c %a {directory} {file}")
+    finally:
+        os.umask(old)
+    assert done.succeeded().output == "555\n444\n"
+
+
 def mask_fails(launcher: Launcher, tmp: Path) -> None:
     run(launcher, step("MASK", [str(tmp), "/" + "x" * 300])).failed(errno.ENAMETOOLONG, at="ENTRY", index=1)
 

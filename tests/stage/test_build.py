@@ -51,3 +51,10 @@ def test_formatted() -> None:
         pytest.skip("needs clang-format")
     files = [*build_stage.STAGE.rglob("*.[ch]"), *Path(__file__).parent.glob("*.c")]
     subprocess.run(["clang-format", "--dry-run", "-Werror", "--style=file", *files], check=True)
+
+
+def test_links_into_an_extension(tmp_path: Path) -> None:
+    """All but the start and what libc brings: position-independent, and in need of nothing undefined."""
+    sources = [source for source in build_stage.SOURCES if source.stem not in ("main", "mem")]
+    flags = ["-std=c11", "-Os", "-fPIC", "-shared", "-Wl,-z,defs", *build_stage.WARNINGS]
+    subprocess.run([*build_stage.compiler(), *flags, *sources, "-o", tmp_path / "library.so"], check=True)

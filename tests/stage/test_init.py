@@ -345,6 +345,16 @@ def test_init_is_not_dumpable_before_there_is_a_payload(standing: str, launcher:
         assert Path(f"/proc/{inits_pid(stage, standing)}/stat").stat().st_uid == 0
 
 
+def test_payload_cannot_starve_init(launcher: Launcher) -> None:
+    """A flood of signals and of orphans: the owner's word is heard all the same."""
+    script = "trap '' USR1; (while :; do kill -USR1 1; done) & echo flooding; while :; do (: &); done"
+    with start(launcher, "pid 1", script) as stage:
+        stage.expect("STARTED")
+        assert stage.line() == "flooding"
+        stage.control("SIGNAL", signal.SIGKILL)
+        stage.expect("EXITED")
+
+
 @pytest.mark.parametrize("standing", ["pid 1", "outside", "reaper"])
 def test_init_keeps_nothing_that_it_does_not_need(standing: str, launcher: Launcher) -> None:
     namespaces, steps = STANDINGS[standing]

@@ -17,6 +17,7 @@ PASSING = {name: case for table in TABLES for name, case in table.PASSING.items(
 FAILING = {name: case for table in TABLES for name, case in table.FAILING.items()}
 
 BESIDES = (
+    cases_mounts.mask_under_a_umask,
     cases_mounts.set_attr_maps_ids,
     cases_namespaces.identity_keeps,
     cases_process.seccomp_reports_listener,
