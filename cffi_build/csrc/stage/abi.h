@@ -91,6 +91,7 @@ enum { ABI_AF_INET = 2, ABI_SOCK_DGRAM = 2, ABI_SOCK_CLOEXEC = O_CLOEXEC };
 enum { ABI_IFF_UP = 1, ABI_SIOCGIFFLAGS = 0x8913, ABI_SIOCSIFFLAGS = 0x8914 };
 enum { ABI_WNOHANG = 1, ABI_WUNTRACED = 2, ABI_WALL = 0x40000000 };
 enum { ABI_MS_REC = 16384 };
+enum { ABI_S_IFMT = 0170000, ABI_S_IFDIR = 0040000 }; // <linux/stat.h> leaves them to a libc that there is
 enum { ABI_CLOCK_MONOTONIC = 1 };
 
 struct abi_open_how {

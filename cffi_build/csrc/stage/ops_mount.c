@@ -77,7 +77,7 @@ static long kind_to_make(int tree, uint64_t flags) {
     long r = SYS(statx, tree, "", AT_EMPTY_PATH, STATX_TYPE, &found);
     if (r < 0)
         return r;
-    return S_ISDIR(found.stx_mode) ? PATH_DIRECTORY : PATH_FILE;
+    return (found.stx_mode & ABI_S_IFMT) == ABI_S_IFDIR ? PATH_DIRECTORY : PATH_FILE;
 }
 
 long op_ATTACH(struct stage *st, const struct value *arg) {
@@ -124,6 +124,10 @@ static long make_covers(struct stage *st) {
     long r = SYS(mkdirat, covers, "d", 0555);
     if (r == 0)
         r = SYS(mknodat, covers, "f", 0100444, 0);
+    if (r == 0) // whatever the umask: what is covered is to look empty, not forbidden
+        r = SYS(fchmodat, covers, "d", 0555);
+    if (r == 0)
+        r = SYS(fchmodat, covers, "f", 0444);
     if (r == 0)
         r = set_attributes(covers, 0, MOUNT_ATTR_RDONLY);
     if (r == 0)
