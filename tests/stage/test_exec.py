@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.stage.blob import Out, Slot, step
-from tests.stage.kernel import NEWNS
-from tests.stage.running import EXTRA, STREAMS, Launcher, execute, opened, shell
+from tests.stage.blob import CONTRACT, Out, Slot, step
+from tests.stage.kernel import NEWNS, NEWPID, NR, allowing
+from tests.stage.running import EXTRA, STREAMS, Finished, Launcher, execute, opened, shell
 
 pytestmark = pytest.mark.root
 
@@ -43,7 +45,7 @@ def test_only_the_given_descriptors(launcher: Launcher) -> None:
         os.set_inheritable(fd, True)
     plan = [
         step("OPEN", None, "/", os.O_RDONLY, 0, Out(30)),
-        step("SYSCALL", 32 if os.uname().machine == "x86_64" else 23, Slot(30)),  # dup(2), without close-on-exec
+        step("SYSCALL", NR["dup"], Slot(30)),  # without close-on-exec
         STREAMS,
         execute("/bin/ls", "/proc/self/fd"),
     ]
@@ -95,6 +97,39 @@ def test_working_directory_outside_the_root(launcher: Launcher, tmp_path: Path) 
     with opened("/etc", os.O_RDONLY) as fd:
         plan = [*new_root, step("CHDIR", [f"/proc/self/fd/{64 + EXTRA}"]), *shell("echo ran")]
         launcher.run(plan, namespaces=NEWNS, extra=[fd]).failed(errno.EXDEV)
+
+
+def documented(after: str) -> list[str]:
+    """The calls that the contract lists in the line after these words."""
+    (line,) = re.findall(re.escape(after) + r".*:\n//   (.*)", CONTRACT)
+    return list(line.split())
+
+
+def assert_launched(done: Finished) -> None:
+    """The payload was executed, and died of its own first call, which the filter does not allow."""
+    assert not done.failure, done
+    assert os.waitstatus_to_exitcode(done.of("EXITED")[0].value[0] & 0x7F) == -signal.SIGSYS
+    assert done.output == ""
+
+
+def test_filter_need_only_allow_what_is_documented(launcher: Launcher) -> None:
+    allowed = documented("which a filter must allow")
+    end = [STREAMS, step("SECCOMP", allowing(allowed), 0, None), execute(str(launcher.probe), "attributes")]
+    assert_launched(launcher.run([step("INIT", 0, None), *end], namespaces=NEWPID))
+    for call in set(allowed) - {"close", "clock_gettime", "exit_group", "sendmsg"}:
+        fewer = step("SECCOMP", allowing([name for name in allowed if name != call]), 0, None)
+        done = launcher.run([step("INIT", 0, None), STREAMS, fewer, end[-1]], namespaces=NEWPID)
+        assert call == "execve" or done.failed(errno.ECHILD, at="KILLED"), "nothing is listed in vain"
+
+
+def test_parking_after_the_filter(launcher: Launcher) -> None:
+    allowed = documented("which a filter must allow") + documented("for a plan that parks after it")
+    plan = [step("INIT", 0, None), step("SECCOMP", allowing(allowed), 0, None), step("GATE", 4, 0, 0)]
+    with launcher.start(plan, namespaces=NEWPID) as stage:
+        stage.expect("GATE")
+        end = [STREAMS, step("CHDIR", ["/"]), execute(str(launcher.probe), "attributes")]
+        stage.release("PARKED", steps=end)
+        assert_launched(stage.finish())
 
 
 def test_optional_step_is_skipped(launcher: Launcher) -> None:
