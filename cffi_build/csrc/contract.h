@@ -14,9 +14,11 @@
 // has no EXEC and takes it from the suffix that the release must bring; a blob with NSJ_ENTERED
 // has neither EXEC nor INIT nor FORK. A suffix is a blob of its own: flags and nbirth zero, its slots
 // carry on from those filled at the gate, and it replaces whatever followed the gate.
-// The calls of the stage after SECCOMP, which a filter must allow: rt_sigaction, rt_sigprocmask,
-// close_range, execve, clock_gettime, sendmsg, exit_group, and close (with a listener). A plan
-// that parks after SECCOMP needs ppoll, recvmsg, dup3, fcntl, lseek, mmap, munmap, prctl as well.
+//
+// The calls of the stage after SECCOMP, which a filter must allow (those of SECCOMP, EXEC and a report):
+//   close close_range clock_gettime execve exit_group mmap rt_sigaction rt_sigprocmask sendmsg
+// and for a plan that parks after it, whose suffix has DESCRIPTORS, CHDIR and EXEC:
+//   chdir dup3 fcntl getcwd lseek munmap ppoll recvmsg
 #ifndef NSJ_CONTRACT_H
 #define NSJ_CONTRACT_H
 
