@@ -39,7 +39,7 @@ def decode(data: bytes | str | Mapping[str, Any], format: Format, types: Types) 
             if (kind := types.get(name)) is None:
                 problems.append(_unknown(name, types))
             else:
-                sections[name] = msgspec.convert(table, kind)
+                sections[name] = _convert(table, kind)
         except msgspec.ValidationError as error:
             from nsjail_py.spec.explain import explain
 
@@ -182,6 +182,13 @@ def _sparse(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _sparse(inner) for key, inner in value.items()}
     return [_sparse(inner) for inner in value] if isinstance(value, (tuple, list)) else value
+
+
+def _convert(table: Any, kind: type[Section]) -> Section:
+    # A type's first conversion evaluates all its annotations, which an empty table can do without.
+    if table == {} and msgspec.NODEFAULT not in defaults(kind).values():
+        return kind()
+    return msgspec.convert(table, kind)
 
 
 def _located(file: str, action: Callable[[], T]) -> T:

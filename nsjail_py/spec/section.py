@@ -24,7 +24,12 @@ class Section(
 @cache
 def defaults(kind: type[Section]) -> dict[str, Any]:
     """The default of every field, ``msgspec.NODEFAULT`` for a required one."""
-    return {
-        field.name: field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-        for field in msgspec.structs.fields(kind)
-    }
+    try:
+        whole = kind()
+    except TypeError:
+        return {
+            field.name: field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+            for field in msgspec.structs.fields(kind)
+        }
+    # msgspec.structs.fields evaluates every annotation, which is most of the cost of a first spec.
+    return {name: getattr(whole, name) for name in kind.__struct_fields__}

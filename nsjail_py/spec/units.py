@@ -84,8 +84,9 @@ NetModeText = Annotated[
 
 ModeKind = Literal["on", "off", "try", "path", "pid", "fd", "name"]
 
-_MODE = re.compile(whole(f"on|off|try|{_JOIN}"))
-_WRITTEN = re.compile(whole("(try )?(?:([0-9]+)(?:\\.([0-9]+))?([kKMGTP])|([0-9]+))"))
+# As text: few sandboxes need them, so they are compiled (and kept, by re) only when one does.
+_MODE = whole(_JOIN)
+_WRITTEN = whole(r"(try )?(?:([0-9]+)(?:\.([0-9]+))?([kKMGTP])|([0-9]+))")
 _POWERS = {"k": 10, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}
 
 
@@ -145,7 +146,7 @@ def size_limit(value: int | str) -> Limit:
         if value < 0:
             raise ValueError(f"a size is not negative: {value}")
         return Limit(value)
-    match = _WRITTEN.match(value)
+    match = re.match(_WRITTEN, value)
     if match is None:
         raise ValueError(f"not {_SIZE_MEANING}: {value!r}")
     soft, integer, fraction, unit, plain = match.groups()
@@ -163,7 +164,7 @@ def parse_mode(text: str) -> Mode:
     :param text: as ``ModeText`` describes it
     :raises ValueError: it is no mode
     """
-    if _MODE.match(text) is None:
+    if text not in ("on", "off", "try") and re.match(_MODE, text) is None:
         raise ValueError(f"not a namespace mode: {text!r} (on, off, try, path:PATH, pid:PID, fd:FD or name:NAME)")
     kind, _, value = text.partition(":")
     return Mode(cast(ModeKind, kind), value)

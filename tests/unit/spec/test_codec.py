@@ -209,6 +209,13 @@ def test_the_sections_problems_come_together() -> None:
     ]
 
 
+def test_an_empty_table() -> None:
+    assert codec.decode("[uts]\n[quota]\n", "toml", TYPES) == SandboxSpec(uts=Uts(), quota=Quota())
+    with pytest.raises(SpecError) as caught:
+        codec.decode("[rule]\n", "toml", {"rule": Rule})
+    assert str(caught.value) == "$.rule.pattern: is missing"
+
+
 def test_a_section_where_no_plugin_is_loaded() -> None:
     with pytest.raises(SpecError) as caught:
         codec.decode({"uts": {}}, "toml", {})
