@@ -293,11 +293,12 @@ def test_fork_dies_as_its_child_did(launcher: Launcher) -> None:
         assert stage.process.wait() == -signal.SIGKILL
 
 
-def test_killing_forks_parent_kills_the_rest(launcher: Launcher) -> None:
-    """PDEATHSIG, asked for again after the change of ids that clears it."""
-    plan = [step("UNSHARE", NEWPID), step("FORK"), step("IDS", 1000, 1000), step("CAPS", 0, 0, 0, 0),
-            *shell("trap '' TERM; echo ready; read x")]  # fmt: skip
-    with launcher.start(plan) as stage:
+@pytest.mark.parametrize("standing", [*STANDINGS, "fork"])
+def test_killing_init_kills_the_payload(standing: str, launcher: Launcher) -> None:
+    """Outside by PDEATHSIG, which is asked for again after the change of ids that clears it."""
+    namespaces, steps = STANDINGS.get(standing, (0, [step("UNSHARE", NEWPID), step("FORK")]))
+    plan = [*steps, step("IDS", 1000, 1000), step("CAPS", 0, 0, 0, 0), *shell("trap '' TERM; echo ready; read x")]
+    with launcher.start(plan, namespaces=namespaces) as stage:
         stage.line()
         os.kill(stage.pid, signal.SIGKILL)
         assert stage.output() == ""
