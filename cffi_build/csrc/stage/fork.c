@@ -56,7 +56,7 @@ long op_FORK(struct stage *st, const struct value *arg) {
     if (stack < 0 && stack >= -4095)
         return stack;
     st->owner = (int)self;
-    st->forked = true;
+    st->tied = true;
     r = sys_clone(CLONE_PIDFD | SIGCHLD, (char *)stack + STACK_SIZE, &pidfd, child_side, st);
     if (r < 0)
         return r;

@@ -250,6 +250,8 @@ __attribute__((noreturn)) static void become_init(struct init *in, struct stage 
 
 static void payload_side(void *argument) {
     struct stage *st = argument;
+    if (st->tied)
+        SYS(prctl, PR_SET_PDEATHSIG, SIGKILL);
     if (st->trace)
         nsj_report(st, NSJ_REPORT_TRACE, 0, 0, 0);
     nsj_run(st); // returns only when it has reported a failure
@@ -299,6 +301,7 @@ long op_INIT(struct stage *st, const struct value *arg) {
     char *stack = (char *)SYS(mmap, 0, STACK_SIZE, ABI_PROT_READ | ABI_PROT_WRITE, share, -1, 0);
     if ((long)stack < 0 && (long)stack >= -4095)
         return (long)stack;
+    st->tied |= outside;                   // pid 1 takes everything with it as it is
     st->outcome = (struct outcome *)stack; // the low end, which the stack never grows down to
     const unsigned long flags = CLONE_VFORK | CLONE_PIDFD | SIGCHLD | (outside ? 0 : CLONE_VM);
     r = sys_clone(flags, stack + STACK_SIZE, &in.payload, payload_side, st);

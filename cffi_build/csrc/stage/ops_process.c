@@ -101,11 +101,11 @@ static long get_caps(struct caps *caps) {
     return SYS(capget, &caps->header, caps->data);
 }
 
-// After a change of ids, which also clears the signal that FORK asked for (prctl(2)).
+// After a change of ids, which also clears the signal that tells of a parent's death (prctl(2)).
 long raise_effective(const struct stage *st) {
     struct caps caps;
     long r = get_caps(&caps);
-    if (r == 0 && st->forked)
+    if (r == 0 && st->tied)
         r = SYS(prctl, PR_SET_PDEATHSIG, SIGKILL);
     if (r < 0)
         return r;

@@ -26,10 +26,10 @@ struct outcome {
 };
 
 struct stage {
-    int report;  // the report socket
-    int owner;   // a pidfd, or -1
-    bool trace;  // of the first blob
-    bool forked; // by FORK: dies with its parent
+    int report; // the report socket
+    int owner;  // a pidfd, or -1
+    bool trace; // of the first blob
+    bool tied;  // this process dies with the one that forked it, by PDEATHSIG
     const unsigned char *blob;
     uint64_t size;
     struct nsj_flow flow;   // the verifier's state before this blob
