@@ -54,11 +54,8 @@ class Ending:
         with suppress(ProcessLookupError):
             if not facts.get("own_pids"):
                 send_control(self._started.report, c.NSJ_CONTROL_SIGNAL_ALL, signals.SIGKILL)
-            elif facts.get("init", True):
-                pidfd_send_signal(self._started.pidfd, signals.SIGKILL)
             else:
-                # pid 1 itself, with which all others die; the stage that watches it only follows
-                pidfd_send_signal(self._started.payload, signals.SIGKILL)
+                self._started.kill_pid_1()
 
     def reap(self, report: Report | None) -> None:
         """Wait until init, and with it everything in the pid namespace, is gone.

@@ -76,6 +76,21 @@ class Started(Launch):
         wait(self.pidfd)
 
 
+    def kill_pid_1(self) -> None:
+        """SIGKILL to pid 1 of the sandbox's own pid namespace, with which all others in it die.
+
+        Where the stage had to fork into that namespace, pid 1 is its only child; the stage reaps that and follows. To
+        kill the stage instead would leave pid 1 to whoever adopts orphans, dying after it was said to be dead.
+        """
+        forked = any(step.op == c.NSJ_OP_FORK for step in self.steps)
+        inner = only_child(self.pid) if forked else -1
+        try:
+            pidfd_send_signal(inner if inner >= 0 else self.pidfd, SIGKILL)
+        finally:
+            if inner >= 0:
+                os.close(inner)
+
+
 def launch(
     compiled: Compiled,
     payload: Payload,
