@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         status = _dispatch(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        _flush()
     except SandboxError as error:
         report(error)
         return error_status(error)
@@ -110,9 +110,15 @@ def _help(names: Sequence[str]) -> None:
     print(f"{PROGRAM} VERB --help explains a verb; {PROGRAM} --version says which version this is.")
 
 
+def _flush() -> None:
+    # There is no stdout where the caller has closed descriptor 1.
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def _die_of_interrupt() -> int:
     """End by the signal itself, so that a shell sees an interrupt and stops its script too."""
-    sys.stdout.flush()
+    _flush()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
     return 128 + signal.SIGINT

@@ -34,7 +34,9 @@ def complain(message: str, hint: str | None = None) -> None:
     lines = [f"{PROGRAM}: {printable(message)}"]
     if hint:
         lines.append(f"hint: {printable(hint)}")
-    print("\n".join(lines), file=sys.stderr)
+    # Without stderr, print() would write to stdout.
+    if sys.stderr is not None:
+        print("\n".join(lines), file=sys.stderr)
 
 
 def error_status(error: SandboxError) -> int:

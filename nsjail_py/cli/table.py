@@ -15,7 +15,7 @@ def show(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     :param rows: as many cells each; they may hold anything
     """
     cells = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         _draw(headings, cells)
         return
     lines = [list(headings), *cells]

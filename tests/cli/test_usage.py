@@ -88,6 +88,13 @@ def test_a_broken_configuration_file_is_named(command: Command) -> None:
         assert command.wrong(verb, *(["true"] if verb == "run" else [])) == said
 
 
+def test_a_plugin_of_the_configuration_file_that_is_not_installed(command: Command) -> None:
+    command.configure("plugins = ['bogus']\n")
+    assert command.wrong("run", "true").startswith(
+        "nsjail-py: no plugin bogus is installed\nhint: install the package "
+    )
+
+
 def test_control_characters_in_messages_are_escaped(command: Command) -> None:
     assert command.wrong("run", "--\x1b[2J", "x").startswith("nsjail-py: unknown option: --\\x1b[2J\n")
     said = command.wrong("run", "--", "\x1b]0;title\x07", status=127)
