@@ -75,7 +75,6 @@ class Started(Launch):
                 pidfd_send_signal(self.pidfd, SIGKILL)
         wait(self.pidfd)
 
-
     def kill_pid_1(self) -> None:
         """SIGKILL to pid 1 of the sandbox's own pid namespace, with which all others in it die.
 
@@ -214,6 +213,9 @@ def _follow(started: Started, compiled: Compiled, template: Template) -> None:
             return
         report, fds = received
         _take(started, compiled, report, fds)
+        if report.kind == c.NSJ_REPORT_GATE and report.value[0] == c.NSJ_GATE_READY:
+            _run_actions(started, compiled, template, Phase.READY)
+            release(started.report, c.NSJ_GATE_READY)
         if report.kind == c.NSJ_REPORT_STARTED:
             return
 
