@@ -72,17 +72,6 @@ HEAVY = (
     "subprocess",
     "tomllib",
 )
-    "argparse",
-    "asyncio",
-    "subprocess",
-    "rich",
-    "logging",
-    "importlib.metadata",
-    "pyroute2",
-    "psutil",
-    "json",
-    "hashlib",
-)
 
 
 def test_the_default_path_loads_nothing_heavy(command: Command) -> None:
