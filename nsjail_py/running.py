@@ -21,7 +21,7 @@ import msgspec
 
 from nsjail_py.linux import procfs
 
-#: What a name may be: it becomes a file name (``spec.units.Name`` says the same to the decoder).
+#: What a name may be: it becomes a file name (``spec.units`` says the same of ``name:`` modes).
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 #: No record is larger; what is, was planted.

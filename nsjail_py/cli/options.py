@@ -11,12 +11,12 @@ import msgspec
 from nsjail_py.cli.arguments import Parser
 from nsjail_py.plugin.command import Option
 from nsjail_py.plugin.manager import Plugins
+from nsjail_py.running import valid_name
 from nsjail_py.spec.codec import decode, merge_raw, read
 from nsjail_py.spec.config import Config, config_path, load_config
 from nsjail_py.spec.profiles import raw_profile
 from nsjail_py.spec.section import Section
 from nsjail_py.spec.spec import SandboxSpec
-from nsjail_py.spec.units import Name
 
 #: The table of the command's own options among those of the spec; no section can have this name.
 OWN = "--"
@@ -172,7 +172,6 @@ INTERACTIVE = own("--interactive", "feed that terminal from stdin even where tha
 
 def name(text: str) -> str:
     """Check a sandbox's name."""
-    try:
-        return msgspec.convert(text, Name)
-    except msgspec.ValidationError:
-        raise ValueError("expected letters, digits, '_', '.' and '-', and a letter or digit first") from None
+    if not valid_name(text):
+        raise ValueError("expected at most 64 letters, digits, '_', '.' and '-', and a letter or digit first")
+    return text

@@ -13,6 +13,7 @@ from nsjail_py.plugin.command import Command, Option
 from nsjail_py.plugin.evidence import Evidence, Line, LiveProcess
 from nsjail_py.plugin.hookspecs import Purpose, hookimpl
 from nsjail_py.running import state_directory
+from nsjail_py.spec import units
 from nsjail_py.spec.section import Section
 from nsjail_py.spec.spec import SandboxSpec
 
@@ -47,4 +48,5 @@ __all__ = [
     "identity",
     "state_directory",
     "steps",
+    "units",
 ]

@@ -54,16 +54,9 @@ Permissions = Annotated[
     str, msgspec.Meta(pattern=whole("[0-7]{3,4}"), description="permission bits in octal as text, such as '755'")
 ]
 
-#: A sandbox's name; it becomes a file name and a part of ``name:`` modes.
-Name = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=whole("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"),
-        description="a name of letters, digits, '_', '.' and '-' that starts with a letter or digit",
-    ),
-]
-
-_JOIN = rf"path:{_ABSOLUTE}|pid:[1-9][0-9]{{0,9}}|fd:[0-9]{{1,9}}|name:[A-Za-z0-9][A-Za-z0-9_.-]{{0,63}}"
+# A sandbox's name, as `running.valid_name` has it.
+_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+_JOIN = rf"path:{_ABSOLUTE}|pid:[1-9][0-9]{{0,9}}|fd:[0-9]{{1,9}}|name:{_NAME}"
 
 #: How a namespace is made or joined; ``parse_mode`` reads it.
 ModeText = Annotated[

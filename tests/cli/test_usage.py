@@ -36,7 +36,10 @@ MODES = "on, off, try, path:PATH, pid:PID, fd:FD or name:NAME"
         ("run --hostname", "--hostname needs a value: NAME\n"),
         ("run --tty=yes true", "--tty takes no value\n"),
         ("run --timeout soon true", "--timeout: could not convert string to float: 'soon'\n"),
-        ("run --name a/b true", "--name: expected letters, digits, '_', '.' and '-', and a letter or digit first\n"),
+        (
+            "run --name a/b true",
+            "--name: expected at most 64 letters, digits, '_', '.' and '-', and a letter or digit first\n",
+        ),
         (
             "run --ns bogus=off true",
             f"--ns: expected NAME=MODE with a name of {SECTIONS}, got 'bogus=off'\n",
