@@ -75,14 +75,23 @@ class Started(Launch):
                 pidfd_send_signal(self.pidfd, SIGKILL)
         wait(self.pidfd)
 
+    @property
+    def _forked(self) -> bool:
+        return any(step.op == c.NSJ_OP_FORK for step in self.steps)
+
+    @property
+    def init_pid(self) -> int:
+        """The host pid of its init, or of a payload that is pid 1: the stage's own, or that of its only child."""
+        below = children(self.pid) if self._forked else []
+        return below[0] if below else self.pid
+
     def kill_pid_1(self) -> None:
         """SIGKILL to pid 1 of the sandbox's own pid namespace, with which all others in it die.
 
         Where the stage had to fork into that namespace, pid 1 is its only child; the stage reaps that and follows. To
         kill the stage instead would leave pid 1 to whoever adopts orphans, dying after it was said to be dead.
         """
-        forked = any(step.op == c.NSJ_OP_FORK for step in self.steps)
-        inner = only_child(self.pid) if forked else -1
+        inner = only_child(self.pid) if self._forked else -1
         try:
             pidfd_send_signal(inner if inner >= 0 else self.pidfd, SIGKILL)
         finally:

@@ -60,11 +60,12 @@ def put_on_record(started: Started, compiled: Compiled, argv: tuple[str, ...], n
 def complete_record(started: Started) -> None:
     """Add to the record, where there is one, what is known once the payload runs."""
     if started.record is not None:
+        init = started.init_pid
         known = msgspec.structs.replace(
             started.record,
-            init=started.pid,
-            init_started=start_time(started.pid),
-            payload=pid_of_pidfd(started.payload) or started.pid,
+            init=init,
+            init_started=start_time(init),
+            payload=pid_of_pidfd(started.payload) or init,
         )
         running.replace(known)
 

@@ -110,8 +110,8 @@ class Process:
 
     @property
     def init_pid(self) -> int:
-        """The host pid of its init, or of the stage that watches a payload which is pid 1 itself."""
-        return self._started.pid
+        """The host pid of its init, or of the payload where that is pid 1."""
+        return self._started.init_pid
 
     @property
     def spec(self) -> SandboxSpec:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nsjail_py import Sandbox, SandboxError
+from nsjail_py import PIPE, Sandbox, SandboxError
 from nsjail_py.engine.process import Process
 from nsjail_py.plugin.manager import Plugins
 from nsjail_py.spec.codec import decode
@@ -78,6 +78,19 @@ def test_all_of_them_together(holder: Process) -> None:
     with sandbox(spec).start(["sleep", "1000"]) as process:
         for kind in KINDS.values():
             assert identity_of(kind, process.pid) == identity_of(kind, holder.pid), kind
+
+
+@pytest.mark.root
+def test_a_program_enters_a_sandbox_that_has_joined_another(holder: Process) -> None:
+    box = sandbox({"net": {"mode": f"name:{holder.name}"}})
+    with box.start(["sleep", "1000"], name=f"joined-{os.getpid()}") as process:
+        argv = ["readlink", *(f"/proc/self/ns/{kind}" for kind in KINDS.values())]
+        expected = [identity_of(kind, process.pid) for kind in KINDS.values()]
+        with process.exec(argv, stdout=PIPE, text=True) as entered:
+            assert str(entered.communicate().stdout).splitlines() == expected
+        # and a third joins it by its name
+        with sandbox({"uts": {"mode": f"name:{process.name}"}}).start(["sleep", "1000"]) as third:
+            assert identity_of("uts", third.pid) == identity_of("uts", process.pid)
 
 
 ORDINARY = """
