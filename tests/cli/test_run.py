@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import PATIENCE, Command
+from tests.cli.command import COMMAND, PATIENCE, SOURCES, Command, environment
 from tests.conftest import OrdinaryUser
 
 
@@ -256,10 +258,6 @@ def test_a_killed_command_takes_the_sandbox_with_it(command: Command) -> None:
 
 
 def test_a_socket_as_stdio(command: Command) -> None:
-    import subprocess
-
-    from tests.cli.command import COMMAND, environment
-
     ours, theirs = socket.socketpair()
     with ours, theirs:
         done = subprocess.run(
@@ -274,8 +272,6 @@ def test_a_socket_as_stdio(command: Command) -> None:
 
 
 def test_as_an_ordinary_user(as_user: OrdinaryUser) -> None:
-    import sys
-
     done = as_user.run([sys.executable, "-m", "nsjail_py.cli", "run", "--", "sh", "-c", "id -u; exit 3"])
     assert (done.stdout, done.stderr, done.returncode) == (f"{as_user.uid}\n", "", 3)
 
@@ -283,12 +279,14 @@ def test_as_an_ordinary_user(as_user: OrdinaryUser) -> None:
 def test_the_shipped_script(command: Command, tmp_path: Path) -> None:
     """The file that an installation puts on PATH."""
     import subprocess
-    import sys
-
-    from tests.cli.command import SOURCES, environment
 
     script = SOURCES / "nsjail_py" / "cli" / "nsjail-py"
     assert stat.S_IMODE(script.stat().st_mode) & 0o111 == 0o111
     argv = [sys.executable, str(script), "run", "--", "echo", "hello"]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment(tmp_path), timeout=PATIENCE)
     assert (done.stdout, done.stderr, done.returncode) == ("hello\n", "", 0)
+
+
+def test_an_ordinary_user_with_a_terminal(as_user: OrdinaryUser) -> None:
+    done = as_user.run([sys.executable, "-m", "nsjail_py.cli", "run", "-t", "--", "sh", "-c", "tty; exit 3"])
+    assert (done.stdout, done.stderr, done.returncode) == ("/dev/pts/0\n", "", 3)
