@@ -8,7 +8,6 @@ from typing import Any, TypedDict, Unpack
 
 from nsjail_py.engine.commands import Commands
 from nsjail_py.engine.compile import Compiled
-from nsjail_py.engine.enter import entering_named
 from nsjail_py.engine.result import Result
 from nsjail_py.engine.stdio import Stream
 from nsjail_py.engine.terminal import DEFAULT_SIZE
@@ -120,6 +119,8 @@ def enter(name: str, *, plugins: Iterable[object] | Plugins = ()) -> Commands:
     :returns: what ``run`` and ``start`` work on
     :raises UnsupportedError: no sandbox of that name is running
     """
+    from nsjail_py.engine.enter import entering_named  # most sandboxes are never entered
+
     return Commands(entering_named(name, plugins if isinstance(plugins, Plugins) else Plugins(plugins), Host.probe()))
 
 

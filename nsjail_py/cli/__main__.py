@@ -1,7 +1,5 @@
 """``python -m nsjail_py.cli``."""
 
-import sys
+from nsjail_py.cli.main import command
 
-from nsjail_py.cli.main import main
-
-sys.exit(main())
+command()

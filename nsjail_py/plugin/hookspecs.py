@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import pluggy
+from nsjail_py.plugin.markers import hookimpl, hookspec
 
 if TYPE_CHECKING:
     from nsjail_py.errors import Problem
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from nsjail_py.spec.section import Section
     from nsjail_py.spec.spec import SandboxSpec
 
-hookspec = pluggy.HookspecMarker("nsjail_py")
-hookimpl = pluggy.HookimplMarker("nsjail_py")
+__all__ = ["Purpose", "hookimpl", "hookspec"]
 
 #: Why a plan is made: to start a sandbox, to run one more program in a running one, or for a forked Python process.
 Purpose = Literal["start", "exec", "fork"]

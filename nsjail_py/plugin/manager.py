@@ -7,12 +7,12 @@ section or when it is named: no scan at start, and no installed package can sile
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-import pluggy
 
 from nsjail_py.errors import PluginError, Problem, SandboxError, UnsupportedError
 from nsjail_py.linux.host import Host
@@ -61,6 +61,12 @@ _ANSWERS: Mapping[str, type] = {
 #: Owner, function, and the names of the parameters that it takes.
 Implementation = tuple[str, Any, tuple[str, ...]]
 
+#: The same before it has an owner: hook, function, names.
+Implemented = tuple[str, Any, tuple[str, ...]]
+
+#: Takes a plugin's owner and the plugin.
+Reader = Callable[[str, object], Iterable[Implemented]]
+
 
 class Plugins:
     """The plugins of one sandbox or one command.
@@ -104,9 +110,9 @@ class Plugins:
         """
         if isinstance(plugin, str):
             if plugin not in self._loaded:
-                self._add(plugin, packages.load(plugin))
+                self._add(plugin, packages.load(plugin), _registered)
         elif not any(plugin is each for each in self._loaded.values()):
-            self._add(None, plugin)
+            self._add(None, plugin, _registered)
 
     def load_for(self, sections: Iterable[str]) -> None:
         """Load the plugins of the sections that a spec uses. A section that no plugin owns is left to the decoder."""
@@ -197,13 +203,13 @@ class Plugins:
 
     # ---- loading ----
 
-    def _add(self, name: str | None, plugin: object) -> None:
+    def _add(self, name: str | None, plugin: object, read: Reader) -> None:
         owned, kind = _section(name, plugin)
         if owned in self._loaded:
             raise PluginError(f"two plugins own the section {owned}", hint="load one of them")
         if name is not None and owned != name:
             raise PluginError(f"the entry point {name} owns the section {owned}: the two names must be equal")
-        for hook, function, names in _implementations(owned, plugin):
+        for hook, function, names in read(owned, plugin):
             self._hooks[hook] = tuple(sorted((*self._hooks[hook], (owned, function, names)), key=lambda each: each[0]))
         self._loaded[owned] = plugin
         if kind is not None:
@@ -211,7 +217,7 @@ class Plugins:
 
 
 def _builtins() -> Plugins:
-    """The built-in plugins, read once: pluggy takes longer to register them than a sandbox takes to start."""
+    """The built-in plugins, read once, and by their marks alone: see ``markers``."""
     found = Plugins._builtin
     if found is None:
         found = Plugins.__new__(Plugins)
@@ -219,12 +225,17 @@ def _builtins() -> Plugins:
         found._loaded = {}
         found._hooks = dict.fromkeys(_HOOKS, ())
         for name, module in BUILTINS.items():
-            found._add(name, import_module(module))
+            found._add(name, import_module(module), _marked)
         Plugins._builtin = found
     return found
 
 
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("nsjail_"))
+
+
+def _only_hooks(plugin: object) -> SimpleNamespace:
+    names = [name for name in dir(plugin) if name.startswith("nsjail_")]
+    return SimpleNamespace(**{name: getattr(plugin, name) for name in names})
 
 
 def _section(name: str | None, plugin: object) -> tuple[str, type[Section] | None]:
@@ -243,24 +254,34 @@ def _section(name: str | None, plugin: object) -> tuple[str, type[Section] | Non
             raise _broken(who, "nsjail_section", f"returned {answer!r}, not a name and a type of Section")
 
 
-def _implementations(owner: str, plugin: object) -> list[tuple[str, Any, tuple[str, ...]]]:
+def _marked(owner: str, plugin: object) -> Iterator[Implemented]:  # noqa: ARG001 - a Reader
+    """The hooks of a built-in plugin, by their marks alone."""
+    for hook in _HOOKS:
+        function = getattr(plugin, hook, None)
+        if function is not None:
+            yield hook, function, function.__code__.co_varnames[: function.__code__.co_argcount]
+
+
+def _registered(owner: str, plugin: object) -> Iterator[Implemented]:
+    """The hooks of a plugin by someone else, as far as pluggy finds nothing wrong with them."""
+    import pluggy
+
     for hook in _HOOKS:
         if callable(getattr(plugin, hook, None)) and not hasattr(getattr(plugin, hook), "nsjail_py_impl"):
             raise PluginError(f"plugin {owner}: {hook} is not marked as a hook", hint="write @hookimpl above it")
     manager = pluggy.PluginManager("nsjail_py")
+    # pluggy looks at every attribute of what it is given, twice; a module has many that are no hooks
     manager.add_hookspecs(hookspecs)
     try:
-        manager.register(plugin, owner)
+        manager.register(_only_hooks(plugin), owner)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(f"plugin {owner}: {error}") from error
-    found = []
     for hook in _HOOKS:
         for each in getattr(manager.hook, hook).get_hookimpls():
             if each.hookwrapper or each.wrapper:
                 raise PluginError(f"plugin {owner}: {hook} is a wrapper, which would come between another and the core")
-            found.append((hook, each.function, each.argnames))
-    return found
+            yield hook, each.function, each.argnames
 
 
 def _call(owner: str, hook: str, function: Any, names: tuple[str, ...], arguments: Mapping[str, Any]) -> Any:
