@@ -96,11 +96,12 @@ def valid_name(name: str) -> bool:
 # ---- where they are ----
 
 
-def state_directory() -> str:
-    """The directory for run-time state, made where it is missing.
+def state_directory(*, make: bool = True) -> str:
+    """The directory for run-time state.
 
     ``/run/nsjail-py`` for root, ``$XDG_RUNTIME_DIR/nsjail-py`` for others, ``/tmp/nsjail-py-UID`` where there is none.
 
+    :param make: make it where it is missing; who only looks leaves nothing behind
     :raises OSError: it exists and is not a directory of this user's alone
     """
     uid = os.geteuid()
@@ -110,10 +111,11 @@ def state_directory() -> str:
         path = os.path.join(runtime, "nsjail-py")
     else:
         path = f"/tmp/nsjail-py-{uid}"
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
+    if make:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
     # each time: in /tmp, what a cleaner has removed anybody may put back
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid or found.st_mode & 0o077:
@@ -121,10 +123,17 @@ def state_directory() -> str:
     return path
 
 
-def _path(name: str) -> str:
+def _path(name: str, *, make: bool = False) -> str:
     if not valid_name(name):
         raise ValueError(f"not a name for a sandbox: {name!r}")
-    return os.path.join(state_directory(), f"{name}.json")
+    return os.path.join(state_directory(make=make), f"{name}.json")
+
+
+def _entries() -> list[str]:
+    try:
+        return sorted(os.listdir(state_directory(make=False)))
+    except FileNotFoundError:
+        return []
 
 
 @contextmanager
@@ -146,7 +155,7 @@ def create(record: Running) -> None:
 
     :raises FileExistsError: there is a record of that name; what it left has not been swept
     """
-    path = _path(record.name)
+    path = _path(record.name, make=True)
     with _locked():
         if load(record.name) is not None:
             raise FileExistsError(errno.EEXIST, f"a sandbox named {record.name} is on record", path)
@@ -214,7 +223,7 @@ def remove(name: str) -> None:
 
 def records() -> Iterator[Running]:
     """Every record that can be believed, running or not."""
-    for entry in sorted(os.listdir(state_directory())):
+    for entry in _entries():
         if entry.endswith(".json") and (record := load(entry.removesuffix(".json"))) is not None:
             yield record
 
@@ -250,13 +259,14 @@ def remove_unfinished() -> list[str]:
 
     :returns: the paths of the files removed
     """
-    folder = state_directory()
     oldest = time.time() - UNFINISHED_AGE
     removed = []
-    for entry in sorted(os.listdir(folder)):
-        path = os.path.join(folder, entry)
+    for entry in _entries():
+        if not entry.startswith("."):
+            continue
+        path = os.path.join(state_directory(make=False), entry)
         try:
-            if entry.startswith(".") and os.lstat(path).st_mtime < oldest:
+            if os.lstat(path).st_mtime < oldest:
                 os.unlink(path)
                 removed.append(path)
         except FileNotFoundError:

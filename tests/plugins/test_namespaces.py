@@ -116,7 +116,7 @@ def test_an_ordinary_user_is_told_what_joining_takes(section: str) -> None:
 def test_one_that_is_not_there(
     section: str, mode: str, message: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "state_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(running, "state_directory", lambda **_: str(tmp_path))
     plugin, struct, *_ = PLUGINS[section]
     expected = [Problem(f"$.{section}.mode", message, hint)]
     assert problems(plugin, spec(**{section: struct(mode=mode)})) == expected

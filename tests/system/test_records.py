@@ -26,7 +26,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state directory for this test alone."""
     folder = tmp_path / "state"
     folder.mkdir(mode=0o700)
-    monkeypatch.setattr(running, "state_directory", lambda: str(folder))
+    monkeypatch.setattr(running, "state_directory", lambda **_: str(folder))
     return folder
 
 
@@ -156,7 +156,7 @@ def test_what_could_not_be_undone_stays_on_record(state: Path, busybox_root: Pat
 
 
 def test_a_record_that_cannot_be_written(state: Path, busybox_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused() -> str:
+    def refused(*, make: bool = True) -> str:
         raise PermissionError(1, "not a directory that belongs to uid 5 alone (mode 0700)", "/run/x")
 
     monkeypatch.setattr(running, "state_directory", refused)
@@ -222,7 +222,7 @@ import sys, time
 from nsjail_py import Sandbox, SandboxSpec, running
 from nsjail_py.plugin.sections import Pid
 
-running.state_directory = lambda: sys.argv[1]
+running.state_directory = lambda **_: sys.argv[1]
 spec = SandboxSpec(pid=Pid(die_with_owner=sys.argv[3] == "dies"))
 process = Sandbox(spec, rootfs=sys.argv[2]).start(["/bin/sleep", "1000"], name="web")
 print(process.init_pid, flush=True)
@@ -275,6 +275,54 @@ def test_one_whose_init_was_stopped_when_its_owner_died_is_ended(
     assert orphans.alive()
     assert sweep() == ["web: forgotten"]
     assert eventually(lambda: not orphans.alive())
+
+
+KILLED_IN = """
+import os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from nsjail_py import Sandbox, running
+from nsjail_py.plugin import Part, Phase, Section, hookimpl
+
+folder, root, phase = sys.argv[1:]
+running.state_directory = lambda **_: folder
+
+class Marker(Section, frozen=True, kw_only=True):
+    pass
+
+def act(launch):
+    Path(folder, launch.name).touch()
+    os.kill(os.getpid(), 9)
+
+action = SimpleNamespace(phase=Phase[phase], rank=50, text="leave a mark", fills=(), run=act)
+plugin = SimpleNamespace(
+    nsjail_section=hookimpl(lambda: ("marker", Marker)),
+    nsjail_plan=hookimpl(lambda: Part(actions=(action,), facts={"sweep": True})),
+)
+Sandbox(plugins=[plugin], rootfs=root).run(["/bin/sleep", "1000"], name="web")
+"""
+
+
+@pytest.mark.parametrize("phase", ["HOST", "CREATED"])
+def test_an_owner_that_is_killed_while_it_starts_a_sandbox(
+    state: Path, busybox_root: Path, phase: str, orphans: Orphans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def undo(record: Mapping[str, Any]) -> Iterable[str]:
+        (state / record["name"]).unlink()
+        yield "unmarked"
+
+    from nsjail_py.engine import sweep as module
+    from nsjail_py.plugin.manager import Plugins
+
+    env = {**os.environ, "PYTHONPATH": f"{SOURCES}:{SOURCES / 'plugins'}"}
+    argv = [sys.executable, "-c", KILLED_IN, str(state), str(busybox_root), phase]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert eventually(lambda: not orphans.alive())
+    assert sorted(os.listdir(state)) == ["web", "web.json"]
+    monkeypatch.setattr(module, "Plugins", lambda names: Plugins([marker(state, nsjail_sweep=undo)]))
+    assert sweep() == ["web: unmarked", "web: forgotten"]
+    assert os.listdir(state) == []
 
 
 def abandoned(name: str, **changes: Any) -> running.Running:

@@ -20,7 +20,7 @@ NOBODY = 65534
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state directory for this test alone."""
-    monkeypatch.setattr(running, "state_directory", lambda: str(tmp_path))
+    monkeypatch.setattr(running, "state_directory", lambda **_: str(tmp_path))
     return tmp_path
 
 
@@ -301,6 +301,16 @@ def test_where_there_is_no_runtime_directory(monkeypatch: pytest.MonkeyPatch) ->
     )
     assert running.state_directory() == "/tmp/nsjail-py-4000000000"
     assert made == ["/tmp/nsjail-py-4000000000 700"]
+
+
+def test_who_only_looks_makes_no_directory(runtime: Path) -> None:
+    assert list(running.records()) == []
+    assert running.load("box") is None
+    assert running.remove_unfinished() == []
+    running.remove("box")
+    with running.claimed("box") as claimed:
+        assert claimed is None
+    assert os.listdir(runtime) == []
 
 
 # ---- sweeping ----
