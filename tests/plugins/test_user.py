@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from nsjail_py.errors import Problem
 from nsjail_py.linux.host import Host
 from nsjail_py.plan.part import Part, Slot
 from nsjail_py.plan.phases import Phase
-from nsjail_py.plugin import IdMaps, IdRange, Line, constants, identity, steps
+from nsjail_py.plugin import IdMaps, IdRange, Launch, Line, constants, identity, steps
 from nsjail_py.plugin.sections import Cgroupns, Ipc, Mnt, Net, Pid, Process, User, Uts
 from nsjail_py_plugins import user
 from nsjail_py_plugins.user import ranges
+from nsjail_py_plugins.user.groups import WarnOfGroups
 from nsjail_py_plugins.user.maps import SetMaps, TakeRange, WriteMapsByHelper, parse_ranges
 from tests.plugins.machines import NO_USER_NAMESPACE, ROOT, SUBIDS, USER, part, problems, spec
 
@@ -225,6 +227,60 @@ def test_options() -> None:
 
 def test_ranges_are_read_as_they_are_written() -> None:
     assert parse_ranges(("0:5000:10",)) == (IdRange(0, 5000, 10),)
+
+
+# ---- groups that stay ----
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with the groups docker (50) and adm (4), and no others that are powerful."""
+    import grp
+
+    def getgrnam(name: str) -> SimpleNamespace:
+        return SimpleNamespace(gr_gid={"docker": 50, "adm": 4}[name])
+
+    monkeypatch.setattr(grp, "getgrnam", getgrnam)
+
+
+MEMBER = USER.replace(groups=[1234, 50, 7])
+
+
+def test_who_is_in_no_further_group_is_not_asked_about_any() -> None:
+    made = part(user, spec(), USER.replace(groups=[1234]))
+    assert made is not None
+    assert len(made.actions) == 1
+
+
+@pytest.mark.usefixtures("docker")
+def test_a_powerful_group_that_stays_is_a_warning() -> None:
+    made = part(user, spec(), MEMBER)
+    assert made is not None
+    assert made.actions[1] == WarnOfGroups(gids=(50, 7))
+    launch = Launch(MEMBER)
+    made.actions[1].run(launch)
+    assert launch.warnings == ["user: the group docker cannot be dropped by an ordinary user with a single id"]
+    launch = Launch(MEMBER)
+    WarnOfGroups(gids=(7,)).run(launch)
+    assert launch.warnings == []
+
+
+@pytest.mark.parametrize("host", [ROOT.replace(groups=[50]), SUBIDS.replace(groups=[50])], ids=["root", "range"])
+def test_where_groups_are_dropped_there_is_nothing_to_say(host: Host) -> None:
+    made = part(user, spec(user=User(map="range")), host)
+    assert made is not None
+    assert not [action for action in made.actions if isinstance(action, WarnOfGroups)]
+
+
+@pytest.mark.usefixtures("docker")
+def test_doctor_names_them() -> None:
+    lines = list(user.nsjail_doctor(host=MEMBER.replace(groups=[4, 50])))
+    assert lines[-1] == Line(
+        topic="groups",
+        state="part",
+        detail="the groups adm, docker cannot be dropped by an ordinary user with a single id",
+        remedy="set user.map to range (needs lines in /etc/subuid), or start it as a user who is not in them",
+    )
 
 
 # ---- host ranges ----

@@ -30,6 +30,7 @@ from nsjail_py.plugin import (
 )
 from nsjail_py.plugin.namespaces import Namespace, joined
 from nsjail_py.plugin.sections import Cgroupns, Ipc, Mnt, Net, Pid, Timens, User, Uts
+from nsjail_py_plugins.user.groups import WarnOfGroups, kept, powerful
 from nsjail_py_plugins.user.maps import SetMaps, TakeRange, WriteMapsByHelper, parse_ranges
 
 NAMESPACE = Namespace("user", constants.CLONE_NEWUSER)
@@ -116,6 +117,8 @@ def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
                 (IdRange(uid, host.uid, 1),), (IdRange(gid, host.gid, 1),), setgroups=identity.may_setgroups(spec, host)
             )
             maps = (SetMaps(maps=single),)
+    if not identity.may_setgroups(spec, host) and (further := _further_groups(host)):
+        maps = (*maps, WarnOfGroups(gids=further))
     made = [_become(section, kind, spec, host)]
     if not section.nested:
         made += _forbid_nesting(joined(spec.section("mnt", Mnt).mode))
@@ -136,6 +139,10 @@ def nsjail_doctor(host: Host) -> Iterable[Line]:
             detail="one id only: this user has no range in /etc/subuid",
             remedy="usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER (package uidmap)",
         )
+    further = _further_groups(host)
+    if further and not host.privileged and (names := powerful(further)):
+        remedy = "set user.map to range (needs lines in /etc/subuid), or start it as a user who is not in them"
+        yield Line(topic="groups", state="part", detail=kept(names), remedy=remedy)
 
 
 def _become(section: User, kind: str, spec: SandboxSpec, host: Host) -> Step:
@@ -143,6 +150,10 @@ def _become(section: User, kind: str, spec: SandboxSpec, host: Host) -> Step:
     zero = kind in ("range", "subids") or (uid, gid) == (0, 0) or (kind == "explicit" and _maps_zero(section))
     drop = constants.NSJ_IDENTITY_DROP_GROUPS if identity.may_setgroups(spec, host) else 0
     return steps.identity(0, 0, drop) if zero else steps.identity(uid, gid, constants.NSJ_IDENTITY_KEEP)
+
+
+def _further_groups(host: Host) -> tuple[int, ...]:
+    return tuple(gid for gid in host.groups if gid != host.gid)
 
 
 def _new_namespaces(spec: SandboxSpec) -> Iterator[str]:
