@@ -174,6 +174,7 @@ def _spawn(
             stage=stage(),
             slots=slots,
             cgroup=started.cgroup,
+            keep=plan.capabilities,
             report=started.report,
             writes=writes,
             release_gate=gate if not handed else 0,

@@ -131,6 +131,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     :param steps: steps of the stage
     :param mounts: things in the new root
     :param actions: what the parent does
+    :param capabilities: mask of those that its steps need, beyond what the stage's own opcodes do
     :param facts: what other parts and the engine may rely on, by name, such as ``{"init": True}``; two parts that
         state different values for one name are an error
     :param warnings: what was asked for with ``try`` and is not applied, for ``Result.warnings``
@@ -140,5 +141,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
     mounts: tuple[Mount, ...] = ()
     actions: tuple[Action, ...] = ()
+    capabilities: int = 0
     facts: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     :param steps: what the stage does, in order; a report names a step by its index here
     :param slots: the number of every named slot
     :param birth: how many slots are filled when the stage starts; they are the first ones
+    :param capabilities: those that the stage holds in a new user namespace
     :param facts: the united facts of all parts
     :param warnings: for ``Result.warnings``
     """
@@ -33,5 +34,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     slots: dict[str, int]
     birth: int
+    capabilities: int
     facts: dict[str, Any]
     warnings: tuple[str, ...]

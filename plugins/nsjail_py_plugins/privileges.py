@@ -34,4 +34,4 @@ def nsjail_plan(spec: SandboxSpec) -> Part | None:
     ]
     if section.no_new_privs:
         made.append(steps.no_new_privs())
-    return Part(steps=tuple(made))
+    return Part(steps=tuple(made), capabilities=mask)

@@ -110,7 +110,7 @@ def test_what_is_named_is_kept_in_all_sets() -> None:
     wanted = spec(privileges=Privileges(capabilities=names, no_new_privs=False))
     text = "CAP_NET_RAW, CAP_CHOWN"
     assert part(privileges, wanted) == Part(
-        steps=(steps.bounding_set(mask, text), steps.capabilities(mask, mask, mask, mask, text))
+        steps=(steps.bounding_set(mask, text), steps.capabilities(mask, mask, mask, mask, text)), capabilities=mask
     )
 
 
