@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import IO, Any
@@ -11,12 +12,15 @@ import msgspec
 from nsjail_py.cli.attend import attend, exit_status
 from nsjail_py.cli.messages import UsageError, complain, error_status, printable
 from nsjail_py.cli.options import INTERACTIVE, Choices, SandboxOptions, name, own, tty
+from nsjail_py.engine.payload import working_directory
 from nsjail_py.engine.process import Process
+from nsjail_py.engine.resolve import missing_argument_hint, resolve
 from nsjail_py.engine.result import Result
 from nsjail_py.engine.stdio import DEVNULL
 from nsjail_py.engine.terminal import is_terminal
 from nsjail_py.errors import SandboxError
 from nsjail_py.sandbox import Sandbox
+from nsjail_py.spec.mnt import Bind, Mnt
 from nsjail_py.spec.process import Process as ProcessSection
 from nsjail_py.spec.spec import SandboxSpec
 
@@ -62,7 +66,20 @@ def _run(options: SandboxOptions, spec: SandboxSpec, choices: Choices, command: 
     if choices.trace:
         for warning in result.warnings:
             complain(f"warning: {warning}")
+    if result.returncode > 0 and (absent := _absent(sandbox, command)):
+        complain(absent)
     return result
+
+
+def _absent(sandbox: Sandbox, command: Sequence[str]) -> str | None:
+    """Which argument names a file of the host that the host view does not show: the likely reason of a failure."""
+    mnt = sandbox.spec.section("mnt", Mnt)
+    cwd = next(iter(working_directory()), None)
+    if cwd is None or mnt.root is not None or mnt.overlay is not None or mnt.view != "host" or mnt.mode == "off":
+        return None
+    shown = [mount.target for mount in mnt.mounts if isinstance(mount, Bind) and mount.source == mount.target]
+    shown += resolve(command[0], os.environ.get("PATH", ""), cwd).prefixes
+    return missing_argument_hint(command, shown, cwd)
 
 
 def terminal_input(interactive: bool) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 
@@ -10,6 +11,7 @@ import msgspec
 from nsjail_py.engine.compile import Compiled
 from nsjail_py.engine.payload import Payload, working_directory
 from nsjail_py.engine.resolve import not_shown, resolve
+from nsjail_py.errors import ProgramError
 from nsjail_py.spec.mnt import Bind, Mnt
 
 
@@ -28,10 +30,17 @@ class Programs:
         self._resolving = host_view and base.purpose == "start"
 
     def find(self, payload: Payload) -> tuple[Compiled, Payload]:
-        """The sandbox for a payload, and the payload with the paths of its program."""
+        """The sandbox for a payload, and the payload with the paths of its program.
+
+        :raises ProgramError: there is no such program on the host
+        """
         if not self._resolving:
             return self._base, payload
         resolved = resolve(payload.argv[0], self._path(payload.env), *working_directory() or ("/",))
+        if resolved.note is not None:
+            raise ProgramError(
+                f"find {payload.argv[0]}", owner="engine", errno=errno.ENOENT, path=payload.argv[0], hint=resolved.note
+            )
         if not resolved.prefixes:
             return self._base, payload
         argv = (*resolved.words, *payload.argv[1:])

@@ -12,12 +12,19 @@ from collections.abc import Iterable, Sequence
 from stat import S_ISREG
 
 from nsjail_py.engine import pyenv
-from nsjail_py.linux.hostview import PROGRAMS, in_home, is_home
+from nsjail_py.linux.hostview import PROGRAMS, SETTINGS, in_home, is_home
 from nsjail_py.record import Record
 from nsjail_py.spec.mnt import Bind, Mount
 
 #: What the host view shows anyway.
 _VISIBLE = (*(f"/{name}/" for name in PROGRAMS), "/etc/alternatives/")
+
+#: What the host view has of its own under names that the host has too.
+_OWN = (
+    *("/dev/", "/proc/", "/sys/"),
+    *(f"/etc/{name}/" for name in ("passwd", "group", "hosts", "nsswitch.conf", *SETTINGS)),
+)
+_EVERYWHERE = frozenset({"/", "/etc", "/home", "/run", "/tmp", "/var", "/var/tmp"})
 
 #: Where programs of the host's own are, and the sandbox's PATH leads too.
 _STANDARD = frozenset(
@@ -224,13 +231,11 @@ def missing_argument_hint(argv: Sequence[str], shown: Iterable[str], cwd: str) -
     :param shown: what is mounted inside at the host's own paths
     :param cwd: the caller's working directory
     """
-    visible = (*_VISIBLE, *(f"{path.rstrip('/')}/" for path in shown))
+    visible = (*_VISIBLE, *_OWN, *(f"{path.rstrip('/')}/" for path in shown))
     for word in argv[1:]:
         name = word.partition("=")[2] if word.startswith("--") else word
         path = os.path.normpath(os.path.join(cwd, name))
-        # /dev, /proc and the like are the sandbox's own
-        own = ("/dev/", "/proc/", "/sys/")
-        if not name or f"{path}/".startswith((*visible, *own)) or not os.path.exists(path):
+        if not name or path in _EVERYWHERE or f"{path}/".startswith(visible) or not os.path.exists(path):
             continue
         near = f"{path}/".startswith(f"{cwd.rstrip('/')}/") and not is_home(os.path.realpath(cwd))
         return f"{name} is not in the sandbox: add --bind {'.' if near else path}"

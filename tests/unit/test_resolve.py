@@ -255,5 +255,6 @@ def test_a_home_is_never_suggested_as_a_whole(home: Path) -> None:
 
 def test_what_is_shown_or_is_no_file_is_not_missing(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
-    argv = ["tool", "--flag", "word", "/usr/bin/env", "/dev/null", "/proc/self", str(tmp_path / "data")]
+    ours = ["/usr/bin/env", "/dev/null", "/proc/self", "/etc/passwd", "/etc/ssl/certs", "/tmp", "/"]
+    argv = ["tool", "--flag", "word", *ours, str(tmp_path / "data")]
     assert missing_argument_hint(argv, [str(tmp_path)], "/") is None
