@@ -13,7 +13,7 @@ from typing import Any
 from nsjail_py.plugin import Host, Line, Mount, Option, Part, Problem, Purpose, SandboxSpec, hookimpl
 from nsjail_py.plugin.mounting import Dev, HostView, Mnt, Tmpfs
 from nsjail_py_plugins.mnt import check, dev, explain, host_view, kinds, options, root
-from nsjail_py_plugins.mnt.overlay import remove_work
+from nsjail_py_plugins.mnt.overlay import sweep_work
 from nsjail_py_plugins.mnt.scene import MNT, Scene, scene
 
 
@@ -75,7 +75,7 @@ def nsjail_doctor(host: Host) -> Iterable[Line]:
 @hookimpl
 def nsjail_sweep(record: Mapping[str, Any]) -> Iterable[str]:
     for path in record["facts"].get("work_directories", ()):
-        if remove_work(path):
+        if sweep_work(path):
             yield f"removed the work directory {path}"
 
 

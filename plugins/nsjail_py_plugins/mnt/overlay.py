@@ -182,6 +182,28 @@ class KeepChanges(msgspec.Struct, frozen=True, kw_only=True):
             launch.on_end(lambda: remove_work(self.work))
 
 
+def sweep_work(path: str) -> bool:
+    """The same for a dead sandbox, unless another has taken its upper directory, and with it this one, since.
+
+    :returns: whether it was there and nobody's
+    """
+    folder, name = os.path.split(path)
+    try:
+        held = os.open(
+            os.path.join(folder, name.removeprefix(".").removesuffix(".work")),
+            os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC,
+        )
+    except FileNotFoundError:
+        return remove_work(path)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return remove_work(path)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(held)
+
+
 def remove_work(path: str) -> bool:
     """Remove a work directory and what overlayfs left in it.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,17 @@ def test_work_directories_of_the_dead_are_removed(tmp_path: Path) -> None:
     assert list(mnt.nsjail_sweep(record)) == [f"removed the work directory {work}"]
     assert list(tmp_path.iterdir()) == []
     assert list(mnt.nsjail_sweep({"facts": {}})) == []
+
+
+def test_a_work_directory_that_another_sandbox_uses_by_now_stays(tmp_path: Path) -> None:
+    upper, work = tmp_path / "up", tmp_path / ".up.work"
+    upper.mkdir()
+    work.mkdir()
+    record = {"facts": {"work_directories": [str(work)]}}
+    held = os.open(upper, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    assert list(mnt.nsjail_sweep(record)) == []
+    assert work.is_dir()
+    os.close(held)
+    assert list(mnt.nsjail_sweep(record)) == [f"removed the work directory {work}"]
+    assert upper.is_dir()
