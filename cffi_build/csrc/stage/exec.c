@@ -55,10 +55,10 @@ static bool is_number(const struct stage *st, int fd) {
     return false;
 }
 
-// Moves a descriptor that stands where the payload wants another: above the slots and all numbers.
+// Moves a descriptor that stands where the payload wants another: above all numbers, and no further, since
+// a RLIMIT_NOFILE may end there. No slot is filled any more.
 static long step_aside(const struct stage *st, int fd) {
-    const int highest = st->numbers[st->nnumbers - 1], slots = NSJ_SLOT_BASE + NSJ_MAX_SLOTS;
-    return SYS(fcntl, fd, F_DUPFD_CLOEXEC, highest >= slots ? highest + 1 : slots);
+    return SYS(fcntl, fd, F_DUPFD_CLOEXEC, st->numbers[st->nnumbers - 1] + 1);
 }
 
 static long move_own(const struct stage *st, int *fd) {

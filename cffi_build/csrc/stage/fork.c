@@ -45,8 +45,11 @@ static void child_side(void *argument) {
 long op_FORK(struct stage *st, const struct value *arg) {
     (void)arg;
     const int owner = st->owner;
+    const struct abi_sigaction fallback = {0}; // an ignored SIGCHLD would have the kernel reap
     int pidfd = -1;
-    long r = SYS(prctl, PR_SET_DUMPABLE, 0); // the child starts as a copy of this: CVE-2016-9962
+    long r = SYS(rt_sigaction, SIGCHLD, &fallback, 0, sizeof fallback.mask);
+    if (r == 0)
+        r = SYS(prctl, PR_SET_DUMPABLE, 0); // the child starts as a copy of this: CVE-2016-9962
     if (r < 0)
         return r;
     long self = SYS(pidfd_open, SYS(getpid, 0), 0);
