@@ -16,7 +16,8 @@ def read_report(fd: int) -> tuple[Report, list[int]] | None:
     try:
         message, fds = recv(fd, REPORT_SIZE, max_fds=1)
     except ConnectionResetError:
-        return None
+        # it ended without reading what we had sent; that is said once, before what it had reported itself
+        message, fds = recv(fd, REPORT_SIZE, max_fds=1)
     if not message:
         return None
     return parse_report(message), fds
