@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
 import msgspec
 
-from nsjail_py.plugin import Host, Launch, Part, Phase, Purpose, SandboxSpec, Section, Slot, constants, hookimpl, steps
+from nsjail_py.plugin import Host, Launch, Part, Phase, Purpose, SandboxSpec, Section, Slot, hookimpl, steps
 
 PARENT = ("HOST", "CREATED", "READY")
 #: Where a step may fail or wait. INIT holds the fork alone, and nothing may follow FILTER but EXEC.
@@ -15,7 +16,9 @@ CHILD = (
     "CGROUP", "JOIN", "IDENTITY", "ROOT", "MOUNT", "PIVOT", "SYSTEM", "SEAL", "LIMIT", "SESSION", "PRIVILEGE"
 )  # fmt: skip
 
-OPENAT, CLOSE = (257, 3) if os.uname().machine == "x86_64" else (56, 57)
+FLOCK, CLOSE = (73, 3) if os.uname().machine == "x86_64" else (32, 57)
+
+REACHED, GO = Slot("stranger:reached"), Slot("stranger:go")
 
 
 class Stranger(Section, frozen=True, kw_only=True):
@@ -37,20 +40,34 @@ class Fail(msgspec.Struct, frozen=True, kw_only=True):
         raise OSError(errno.EDOM, os.strerror(errno.EDOM), self.made)
 
 
-class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """An action that says that it has been reached and waits until somebody lets it go on."""
+class Open(msgspec.Struct, frozen=True, kw_only=True):
+    """Open what a step waits with: below a private directory only the parent can."""
 
-    phase: Phase
-    fifos: str
+    directory: str
+    phase: Phase = Phase.HOST
     rank: int = 0
+    fills: tuple[Slot, ...] = (REACHED, GO)
+    text: str = "open the fifo and the lock"
+
+    def run(self, launch: Launch) -> None:
+        launch.fill(REACHED, os.open(f"{self.directory}/reached", os.O_WRONLY | os.O_CLOEXEC))
+        launch.fill(GO, os.open(f"{self.directory}/go", os.O_RDONLY | os.O_CLOEXEC))
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """An action that says that it has been reached and waits until somebody lets it go on; its phase's last."""
+
+    directory: str
+    phase: Phase
+    rank: int = 99
     fills: tuple[Slot, ...] = ()
     text: str = "wait to be killed"
 
     def run(self, launch: Launch) -> None:
-        with open(f"{self.fifos}/reached", "w") as file:
-            file.write("x")
-        with open(f"{self.fifos}/go") as file:
-            file.read()
+        with open(f"{self.directory}/reached", "w") as reached, open(f"{self.directory}/go") as go:
+            reached.write("x")
+            reached.flush()
+            fcntl.flock(go, fcntl.LOCK_EX)
 
 
 class Failing:
@@ -80,14 +97,12 @@ class Waiting:
     """Waits in a phase.
 
     :param phase: which
-    :param fifos: a directory of the root that holds two FIFOs, ``reached`` and ``go``, as the host sees it
-    :param inside: the same directory as the sandbox sees it
+    :param directory: it holds a FIFO, ``reached``, and a file that a test has locked (flock(2)), ``go``
     """
 
-    def __init__(self, phase: str, fifos: str, inside: str) -> None:
+    def __init__(self, phase: str, directory: str) -> None:
         self._phase = Phase[phase]
-        self._fifos = fifos
-        self._inside = inside
+        self._directory = directory
 
     @hookimpl
     def nsjail_section(self) -> tuple[str, type[Stranger]]:
@@ -96,16 +111,12 @@ class Waiting:
     @hookimpl
     def nsjail_plan(self, spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
         if self._phase.name in PARENT:
-            return Part(actions=(Wait(phase=self._phase, fifos=self._fifos),))
-        where = self._inside if self._phase >= Phase.SYSTEM else self._fifos
-        reached = Slot("stranger:reached")
-        flags = os.O_RDONLY | os.O_CLOEXEC
+            return Part(actions=(Wait(phase=self._phase, directory=self._directory),))
+        phase = self._phase
         return Part(
+            actions=(Open(directory=self._directory),),
             steps=(
-                steps.open_file(f"{where}/reached", os.O_WRONLY, reached, phase=self._phase, text="open", rank=50),
-                steps.write(reached, b"x", phase=self._phase, text="say that it is reached", rank=51),
-                steps.syscall(
-                    OPENAT, constants.AT_FDCWD, f"{where}/go", flags, phase=self._phase, text="wait", rank=52
-                ),
-            )
+                steps.write(REACHED, b"x", phase=phase, text="say that it is reached", rank=50),
+                steps.syscall(FLOCK, GO, fcntl.LOCK_EX, phase=phase, text="wait to be let go on", rank=51),
+            ),
         )
