@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nsjail_py.engine.identity import settle
-from nsjail_py.engine.payload import OWNER, Payload, payload_part
+from nsjail_py.engine.payload import OWNER, Payload, descriptor_number, payload_part
 from nsjail_py.errors import SpecError
 from nsjail_py.linux.host import Host
-from nsjail_py.plan.assemble import assemble, owned_by
+from nsjail_py.plan.assemble import RESERVED, assemble, owned_by
 from nsjail_py.plan.encode import Encoding
-from nsjail_py.plan.part import Part, Step
+from nsjail_py.plan.part import Part, Slot, Step
+from nsjail_py.plan.phases import Phase
 from nsjail_py.plan.plan import Plan
 from nsjail_py.plugin.hookspecs import Purpose
 from nsjail_py.plugin.manager import Plugins
@@ -70,13 +71,19 @@ class Template:
     """A plan whose payload's steps are replaced at each call.
 
     :param plan: the plan for one payload of the shape
+
+    :ivar born: what fills the slots after the reserved ones at birth: a descriptor's number in the payload, or a slot
+    :ivar handed: the actions whose slots are filled at the gate
     """
 
-    __slots__ = ("_encoding", "_places", "plan")
+    __slots__ = ("_encoding", "_places", "born", "handed", "plan")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._encoding = Encoding(plan)
+        names = list(plan.slots)[len(RESERVED) : plan.birth]
+        self.born = tuple(number if (number := descriptor_number(name)) is not None else Slot(name) for name in names)
+        self.handed = tuple(each.action for each in plan.actions if each.action.phase is Phase.CREATED)
         self._places = [index for index, step in enumerate(plan.steps) if step.owner == OWNER]
 
     def blob(self, payload: Payload, *, trace: bool, owned: bool) -> tuple[bytes, dict[int, Step]]:

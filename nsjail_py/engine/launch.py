@@ -26,9 +26,8 @@ from nsjail_py.linux.process import SpawnError, only_child, pidfd_open, pidfd_se
 from nsjail_py.linux.procfs import children
 from nsjail_py.linux.sockets import seqpacket_pair
 from nsjail_py.linux.stage import Report
-from nsjail_py.plan.assemble import RESERVED
 from nsjail_py.plan.launch import IdMaps, Launch
-from nsjail_py.plan.part import Slot, Step
+from nsjail_py.plan.part import Step
 from nsjail_py.plan.phases import Phase
 from nsjail_py.running import Running
 
@@ -44,13 +43,12 @@ class Started(Launch):
     :ivar began: CLOCK_MONOTONIC nanoseconds of the call
     :ivar started: of the payload's exec
     :ivar trace: ``(step, nanoseconds)`` of every step, in trace mode
-    :ivar steps: the steps as they were carried out
     :ivar record: the sandbox's record, where it has one, as it was before the start
     """
 
-    __slots__ = ("began", "payload", "record", "report", "started", "steps", "terminal", "trace")
+    __slots__ = ("_changed", "_planned", "began", "payload", "record", "report", "started", "terminal", "trace")
 
-    def __init__(self, compiled: Compiled, steps: tuple[Step, ...], began: int) -> None:
+    def __init__(self, compiled: Compiled, planned: tuple[Step, ...], changed: Mapping[int, Step], began: int) -> None:
         super().__init__(compiled.host)
         self.report = -1
         self.payload = -1
@@ -59,7 +57,13 @@ class Started(Launch):
         self.started = 0
         self.trace: list[tuple[int, int]] = []
         self.record: Running | None = None
-        self.steps = steps
+        self._planned = planned
+        self._changed = changed
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps as they were carried out."""
+        return tuple(self._changed.get(index, step) for index, step in enumerate(self._planned))
 
     def kill(self) -> None:
         """SIGKILL to everything that was started, and wait until it is gone.
@@ -77,7 +81,7 @@ class Started(Launch):
 
     @property
     def _forked(self) -> bool:
-        return any(step.op == c.NSJ_OP_FORK for step in self.steps)
+        return any(step.op == c.NSJ_OP_FORK for step in self._planned)
 
     @property
     def init_pid(self) -> int:
@@ -123,8 +127,7 @@ def launch(
     template = compiled.template(payload)
     owned = bool(compiled.facts.get("die_with_owner", True))
     blob, changed = template.blob(payload, trace=trace, owned=owned)
-    steps = tuple(changed.get(index, step) for index, step in enumerate(template.plan.steps))
-    started = Started(compiled, steps, began)
+    started = Started(compiled, template.plan.steps, changed, began)
     started.warnings.extend(template.plan.warnings)
     try:
         put_on_record(started, compiled, payload.argv, name)
@@ -162,13 +165,9 @@ def _spawn(
         started.report, theirs = seqpacket_pair()
         program = sealed_memfd("nsjail-py-plan", blob)
         slots = [theirs, program, owner_pidfd()]
-        for name in list(plan.slots)[len(RESERVED) : plan.birth]:
-            if name.startswith("fd:"):
-                slots.append(descriptors[int(name[3:])])
-            else:
-                slots.append(started.descriptor(Slot(name)))
+        for born in template.born:
+            slots.append(descriptors[born] if isinstance(born, int) else started.descriptor(born))
         writes, gate = _map_writes(started.maps, plan.flags)
-        handed = any(each.action.phase is Phase.CREATED for each in plan.actions)
         child = spawn(
             flags=plan.flags,
             stage=stage(),
@@ -177,7 +176,7 @@ def _spawn(
             keep=plan.capabilities,
             report=started.report,
             writes=writes,
-            release_gate=gate if not handed else 0,
+            release_gate=0 if template.handed else gate,
         )
         started.pid, started.pidfd = child.pid, child.pidfd
     except SpawnError as error:
@@ -204,10 +203,9 @@ def map_files(maps: IdMaps) -> list[tuple[str, bytes]]:
 def _follow(started: Started, compiled: Compiled, template: Template) -> None:
     """Read reports until the payload runs."""
     plan = template.plan
-    handed = [each for each in plan.actions if each.action.phase is Phase.CREATED]
-    if handed:
+    if template.handed:
         _run_actions(started, compiled, template, Phase.CREATED)
-        fds = [started.descriptor(slot) for each in handed for slot in each.action.fills]
+        fds = [started.descriptor(slot) for each in template.handed for slot in each.fills]
         release(started.report, c.NSJ_GATE_CREATED, fds, plan.birth)
     init = bool(plan.facts.get("init", True))
     while True:

@@ -58,6 +58,11 @@ def descriptor_slot(number: int) -> Slot:
     return Slot(f"fd:{number}")
 
 
+def descriptor_number(name: str) -> int | None:
+    """The payload's descriptor that a slot of this name is, or ``None`` for another slot."""
+    return int(name[3:]) if name.startswith("fd:") else None
+
+
 def search(program: str, env: Mapping[str, str]) -> tuple[str, ...]:
     """Where the stage looks for a program, as execvp(3) does.
 

@@ -36,7 +36,7 @@ def opcodes() -> Iterator[Opcode]:
         index += 1
 
 
-class Report(Record):
+class Report:
     """One message of the stage, or of init.
 
     :param kind: ``NSJ_REPORT_*``
@@ -46,11 +46,17 @@ class Report(Record):
     :param value: what else belongs to the kind
     """
 
-    kind: int
-    step: int
-    error: int
-    ns: int
-    value: tuple[int, ...]
+    __slots__ = ("error", "kind", "ns", "step", "value")
+
+    def __init__(self, kind: int, step: int, error: int, ns: int, value: tuple[int, ...]) -> None:
+        self.kind = kind
+        self.step = step
+        self.error = error
+        self.ns = ns
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Report(kind={self.kind}, step={self.step}, error={self.error}, ns={self.ns}, value={self.value})"
 
 
 #: The length of a report, in bytes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nsjail_py.errors import PlanError
 from nsjail_py.linux import constants as c
@@ -87,11 +87,7 @@ class Encoding:
                 table = b"".join(struct.pack("=ii", self._plan.slots[slot.name], number) for number, slot in numbers)
                 return c.NSJ_DATA, _data(table, pool)
             case tuple():
-                offsets = [_string(each, pool) for each in argument]
-                _align(pool)
-                offset = len(pool)
-                pool += struct.pack(f"={len(offsets) + 2}Q", len(offsets), *offsets, 0)
-                return c.NSJ_STRINGS, offset
+                return c.NSJ_STRINGS, _strings(argument, pool)
 
 
 def _string(text: str | bytes, pool: bytearray) -> int:
@@ -101,6 +97,25 @@ def _string(text: str | bytes, pool: bytearray) -> int:
     offset = len(pool)
     pool += value
     pool.append(0)
+    return offset
+
+
+def _strings(texts: Sequence[str | bytes], pool: bytearray) -> int:
+    values = [os.fsencode(text) for text in texts]
+    joined = b"\0".join(values)
+    if joined.count(b"\0") > max(0, len(values) - 1):
+        raise PlanError(f"a string with a NUL byte: {next(each for each in values if 0 in each)!r}")
+    start = len(pool)
+    offsets = [start]
+    for value in values:
+        start += len(value) + 1
+        offsets.append(start)
+    pool += joined
+    pool.append(0)
+    offsets[-1] = 0
+    _align(pool)
+    offset = len(pool)
+    pool += struct.pack(f"={len(values) + 2}Q", len(values), *offsets)
     return offset
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -287,10 +288,14 @@ def test_doctor_names_them() -> None:
 
 
 @pytest.fixture
-def lock(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def lock(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A lock file of this test's own."""
+    spare: list[tuple[int, int, int]] = []
     monkeypatch.setattr(ranges, "state_directory", lambda: str(tmp_path))
-    monkeypatch.setattr(ranges, "_recent", [])
+    monkeypatch.setattr(ranges, "_spare", spare)
+    yield
+    for _, _, held in spare:
+        os.close(held)
 
 
 @pytest.mark.usefixtures("lock")
@@ -308,13 +313,32 @@ def test_a_range_is_taken_once_and_free_again() -> None:
 
 @pytest.mark.usefixtures("lock")
 def test_a_range_that_somebody_still_holds_is_not_given_out() -> None:
+    kept, keeping = ranges.take(1)
     first, held = ranges.take(1)
     init = os.dup(held)  # as the stage has it: the same open file
+    ranges.give_back(kept, keeping)
     ranges.give_back(first, held)
-    second, other = ranges.take(1)
-    assert second != first
+    taken = [ranges.take(1), ranges.take(1)]
+    assert taken[0][0] == kept
+    assert taken[1][0] not in (kept, first)
     os.close(init)
-    ranges.give_back(second, other)
+    for each in taken:
+        ranges.give_back(*each)
+
+
+@pytest.mark.usefixtures("lock")
+def test_a_forked_child_takes_another_than_its_parent_keeps() -> None:
+    kept, keeping = ranges.take(1)
+    ranges.give_back(kept, keeping)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, str(ranges.take(1)[0]).encode())
+        os._exit(0)
+    os.close(write)
+    with open(read) as answer:
+        assert int(answer.read()) != kept
+    os.waitpid(child, 0)
 
 
 @pytest.mark.usefixtures("lock")

@@ -6,6 +6,7 @@ the last holder of the descriptor is gone (F_OFD_SETLK, fcntl(2)), so nothing is
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -23,8 +24,10 @@ HIGH_COUNT = (0xFFFE0000 - HIGH_FIRST) // WIDTH
 
 _FLOCK = struct.Struct("@hhqqi")
 
-#: Ranges that this process has used and given back; mappings made for them are cached, so they are tried first.
-_recent: list[int] = []
+#: One range that this process has used and given back, with its lock: mappings made for it are cached, and a process
+#: that starts one sandbox after the other neither opens nor locks anything. The pid tells a forked child, which has
+#: the lock as well, that the range is not its own.
+_spare: list[tuple[int, int, int]] = []
 
 
 def take(count: int) -> tuple[int, int]:
@@ -35,7 +38,15 @@ def take(count: int) -> tuple[int, int]:
     :raises OSError: EUSERS where none is left, or the state directory cannot be used
     """
     if count > WIDTH:
-        raise OSError(22, f"a range has {WIDTH} ids, not {count}; give uids and gids instead")
+        raise OSError(errno.EINVAL, f"a range has {WIDTH} ids, not {count}; give uids and gids instead")
+    while _spare:
+        try:
+            pid, first, lock = _spare.pop()
+        except IndexError:  # another thread was faster
+            break
+        if pid == os.getpid():
+            return first, lock
+        os.close(lock)
     lock = os.open(os.path.join(state_directory(), "ids"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     taken = _accounts()
     for number in _candidates():
@@ -48,22 +59,18 @@ def take(count: int) -> tuple[int, int]:
             continue
         return first, lock
     os.close(lock)
-    raise OSError(87, "every range of host ids is taken by a running sandbox")
+    raise OSError(errno.EUSERS, "every range of host ids is taken by a running sandbox")
 
 
 def give_back(first: int, lock: int) -> None:
-    """Give a range back; it is free once every holder of the descriptor has closed it."""
-    number = (first - FIRST) // WIDTH if first < HIGH_FIRST else COUNT + (first - HIGH_FIRST) // WIDTH
-    os.close(lock)
-    _recent.append(number)
+    """Give a range back: it is kept for this process's next sandbox, or free once every holder has closed the lock."""
+    if _spare:
+        os.close(lock)
+    else:
+        _spare.append((os.getpid(), first, lock))
 
 
 def _candidates() -> Iterator[int]:
-    while _recent:
-        try:
-            yield _recent.pop()
-        except IndexError:  # another thread was faster
-            break
     total = COUNT + HIGH_COUNT
     # processes start looking at different places, so that they rarely meet
     start = os.getpid() * 61 % COUNT
