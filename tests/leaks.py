@@ -31,12 +31,17 @@ def _descriptors() -> Iterator[str]:
     # one user namespace for each id map of a mount is kept for good: it takes milliseconds to make
     idmap = sys.modules.get("nsjail_py.linux.idmap")
     kept = set(idmap._made.values()) if idmap else set()
+    # and the lock on one id range for the next sandbox, whichever number it has by now
+    locks = 0
     for name in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:
             continue  # the one that listed the directory
-        if int(name) not in kept:
+        if target.endswith("/nsjail-py/ids"):
+            locks += 1
+            yield f"lock {locks} on an id range"
+        elif int(name) not in kept:
             yield f"descriptor {name} -> {target}"
 
 

@@ -59,7 +59,9 @@ def test_programs_that_cannot_be_executed(
     assert re.fullmatch(rf"payload: execute {program}: {reason} \[EXEC, step (\d+) of \1\]", error.message), (
         error.message
     )
-    assert isinstance(error, OSError) and error.strerror == reason and error.filename == program
+    assert isinstance(error, OSError)
+    assert error.strerror == reason
+    assert error.filename == program
 
 
 # -- any step, any action -----------------------------------------------------------------------------------------

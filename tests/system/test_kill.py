@@ -90,8 +90,10 @@ def test_killed_at_each_phase(busybox_root: Path, tmp_path: Path, orphans: Orpha
     ):
         try:
             fcntl.flock(go, fcntl.LOCK_EX)
-            assert caller.stdout is not None and caller.stdout.readline() == f"{caller.pid}\n"
-            assert select.select([reached], [], [], 60)[0] and os.read(reached, 1) == b"x"
+            assert caller.stdout is not None
+            assert caller.stdout.readline() == f"{caller.pid}\n"
+            assert select.select([reached], [], [], 60)[0]
+            assert os.read(reached, 1) == b"x"
             assert _range_is_taken(caller.pid)
             os.kill(caller.pid, signal.SIGKILL)
             assert caller.wait() == -signal.SIGKILL
@@ -164,7 +166,8 @@ def test_everything_is_dead_at_the_end(spec: SandboxSpec, busybox_root: Path) ->
     commands = "(setsid sleep 1000 &) ; (setsid sh -c 'sleep 1000 & sleep 1000' &) ; echo here"
     with box.start(["/bin/sh", "-c", commands], stdout=PIPE) as process:
         assert process.wait().reason is ExitReason.EXITED
-        assert process.stdout is not None and process.stdout.read() == b"here\n", "nobody holds the pipe any more"
+        assert process.stdout is not None
+        assert process.stdout.read() == b"here\n", "nobody holds the pipe any more"
     assert box.run(["/bin/sh", "-c", f"{commands}; exec sleep 1000"], timeout=0.2).reason is ExitReason.TIMED_OUT
     assert box.run(["/bin/sh", "-c", "exit 3"]).returncode == 3
 
@@ -178,7 +181,8 @@ def test_nothing_of_the_caller_is_in_init(busybox_root: Path, monkeypatch: pytes
     monkeypatch.setenv("CANARY", "tweet-tweet")
     box = Sandbox(rootfs=busybox_root, env={"KEY": "for the payload alone"})
     result = box.run(["sh", "-c", f"cat /proc/1/{file} | head -c 100000"], capture_output=True)
-    assert b"tweet" not in result.stdout and b"payload alone" not in result.stdout
+    assert b"tweet" not in result.stdout
+    assert b"payload alone" not in result.stdout
     if file == "cmdline":
         assert result.stdout == b"nsjail\0"
     else:

@@ -29,12 +29,14 @@ done
 
 def talker(box: Sandbox, **keywords: float) -> Process:
     process = box.start(["sh", "-c", TALKER], stdin=PIPE, stdout=PIPE, text=True, **keywords)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
     return process
 
 
 def say(process: Process, text: str) -> str:
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write(text)
     return str(process.stdout.readline())
 
@@ -46,8 +48,10 @@ def test_streams_by_line(any_box: Sandbox) -> None:
     with talker(any_box) as process:
         assert say(process, "one\n") == "one\n"
         assert say(process, "two\n") == "two\n"
-        assert process.stderr is None and process.returncode is None
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stderr is None
+        assert process.returncode is None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.close()
         assert list(process.stdout) == []
         assert process.wait().returncode == process.returncode == 7
@@ -70,8 +74,9 @@ def test_communicate_after_lines_were_read_and_written(box: Sandbox) -> None:
 def test_communicate_goes_on_after_a_timeout(box: Sandbox) -> None:
     commands = "trap 'echo two; exit' USR1; echo one; while :; do sleep 1000 & wait; done"
     with box.start(["sh", "-c", commands], stdin=PIPE, stdout=PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"one\n"
-        with pytest.raises(TimeoutError, match="sh is still running after 0.05 seconds"):
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"one\n"
+        with pytest.raises(TimeoutError, match=r"sh is still running after 0\.05 seconds"):
             process.communicate(timeout=0.05)
         process.send_signal(signal.SIGUSR1)
         assert process.communicate().stdout == b"two\n"
@@ -123,7 +128,8 @@ def test_several_threads_wait(box: Sandbox) -> None:
         process.kill()
         for thread in threads:
             thread.join()
-    assert len(results) == 8 and len(set(map(id, results))) == 1
+    assert len(results) == 8
+    assert len(set(map(id, results))) == 1
 
 
 def test_a_loop_of_the_callers_own(any_box: Sandbox) -> None:
@@ -154,7 +160,8 @@ def test_pid_and_pidfd_are_the_payloads(any_box: Sandbox) -> None:
 def test_signals_reach_the_payload(any_box: Sandbox) -> None:
     with talker(any_box) as process:
         process.send_signal(signal.SIGUSR1)
-        assert process.stdout is not None and process.stdout.readline() == "usr1\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == "usr1\n"
         process.terminate()
         assert process.stdout.readline() == "term\n"
         assert (process.wait().returncode, process.wait().reason) == (5, ExitReason.EXITED)
@@ -191,7 +198,8 @@ def test_stops_are_seen(box: Sandbox) -> None:
 )
 def test_kill_kills_everything(any_box: Sandbox, commands: str) -> None:
     with any_box.start(["sh", "-c", f"echo ready; {commands}"], stdout=PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
         process.kill()
         result = process.wait()
         assert (result.returncode, result.reason, result.describe()) == (-9, ExitReason.KILLED, "killed")
@@ -200,7 +208,8 @@ def test_kill_kills_everything(any_box: Sandbox, commands: str) -> None:
 
 def test_killing_what_has_ended_changes_nothing(any_box: Sandbox) -> None:
     with any_box.start(["sh", "-c", "exit 3"], stdout=PIPE) as process:
-        assert process.stdout is not None and process.stdout.read() == b""
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
         assert eventually(lambda: psutil.Process(process.init_pid).status() == psutil.STATUS_ZOMBIE)
         process.kill()
         assert (process.wait().returncode, process.wait().reason) == (3, ExitReason.EXITED)
@@ -228,7 +237,8 @@ def test_forgetting_it_kills(any_box: Sandbox) -> None:
 def test_deadline_is_kept_though_nobody_waits(any_box: Sandbox) -> None:
     process = any_box.start(["sh", "-c", "(setsid sleep 1000 &) ; exec sleep 1000"], stdout=PIPE, timeout=0.2)
     with process:
-        assert process.stdout is not None and process.stdout.read() == b""
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
         assert process.returncode is None
         assert process.wait().reason is ExitReason.TIMED_OUT
         process.kill()
@@ -237,7 +247,8 @@ def test_deadline_is_kept_though_nobody_waits(any_box: Sandbox) -> None:
 
 def test_killing_it_after_its_deadline_does_not_change_the_reason(box: Sandbox) -> None:
     with box.start(["sleep", "1000"], stdout=PIPE, timeout=0.1) as process:
-        assert process.stdout is not None and process.stdout.read() == b""
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
         process.kill()
         assert process.wait().reason is ExitReason.TIMED_OUT
 
@@ -264,7 +275,9 @@ def test_trace_names_every_step(box: Sandbox) -> None:
         process.wait()
     owners = {owner for owner, _, _ in process.trace}
     times = [ns for _, _, ns in process.trace]
-    assert {"mnt", "user", "pid"} <= owners and times == sorted(times) and times[0] > 0
+    assert {"mnt", "user", "pid"} <= owners
+    assert times == sorted(times)
+    assert times[0] > 0
 
 
 # -- terminals ----------------------------------------------------------------------------------------------------
@@ -273,7 +286,8 @@ def test_trace_names_every_step(box: Sandbox) -> None:
 def test_a_terminal_for_the_caller_to_drive(box: Sandbox) -> None:
     commands = "tty; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && stty size; read x; stty size; echo $x"
     with box.start(["sh", "-c", commands], tty=True, window=(30, 100)) as process:
-        assert process.terminal is not None and process.stdin is process.stdout is None
+        assert process.terminal is not None
+        assert process.stdin is process.stdout is None
         seen = b""
         while seen.count(b"\n") < 2:
             seen += os.read(process.terminal, 1000)
@@ -281,7 +295,8 @@ def test_a_terminal_for_the_caller_to_drive(box: Sandbox) -> None:
         process.resize(40, 120)
         os.write(process.terminal, b"typed\n")
         result = process.communicate()
-        assert result.stdout == b"typed\r\n40 120\r\ntyped\r\n" and result.returncode == 0
+        assert result.stdout == b"typed\r\n40 120\r\ntyped\r\n"
+        assert result.returncode == 0
     assert process.terminal is None
 
 

@@ -16,7 +16,9 @@ from nsjail_py.spec.process import Process
 def test_reads_like_subprocess_run(busybox_root: Path) -> None:
     result = run(["echo", "hello"], rootfs=busybox_root, hostname="box", capture_output=True, text=True)
     assert (result.args, result.returncode, result.stdout, result.stderr) == (("echo", "hello"), 0, "hello\n", "")
-    assert result.ok and result.reason is ExitReason.EXITED and result.signal is None
+    assert result.ok
+    assert result.reason is ExitReason.EXITED
+    assert result.signal is None
 
 
 def test_keywords_of_the_sandbox_and_of_the_call(busybox_root: Path) -> None:
@@ -68,7 +70,8 @@ def test_exit_status(any_box: Sandbox, status: int) -> None:
 def test_signal_is_negative(box: Sandbox) -> None:
     result = box.run(["sh", "-c", "kill -SEGV $$"])
     assert (result.returncode, result.signal, result.reason) == (-11, 11, ExitReason.SIGNALED)
-    assert result.describe() == "killed by SIGSEGV" and not result.ok
+    assert result.describe() == "killed by SIGSEGV"
+    assert not result.ok
 
 
 def test_killing_itself_is_not_being_killed(box: Sandbox) -> None:
@@ -88,7 +91,8 @@ def test_check_raises_what_subprocess_does(box: Sandbox) -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         box.run(["sh", "-c", "echo out; echo err >&2; exit 3"], capture_output=True, text=True, check=True)
     error = caught.value
-    assert isinstance(error, CommandError) and isinstance(error.result, Result)
+    assert isinstance(error, CommandError)
+    assert isinstance(error.result, Result)
     assert (error.returncode, error.stdout, error.stderr) == (3, "out\n", "err\n")
     assert str(error) == "Command '('sh', '-c', 'echo out; echo err >&2; exit 3')' returned non-zero exit status 3."
 

@@ -48,7 +48,8 @@ def test_it_outlives_the_thread_that_started_it(box: Sandbox) -> None:
         started = pool.submit(box.start, ["sh", "-c", "echo here; read x"], stdin=PIPE, stdout=PIPE)
         process = started.result()
     with process:
-        assert process.stdout is not None and process.stdout.readline() == b"here\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"here\n"
         assert process.communicate(b"x\n").ok
 
 

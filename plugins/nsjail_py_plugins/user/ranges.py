@@ -64,10 +64,12 @@ def take(count: int) -> tuple[int, int]:
 
 def give_back(first: int, lock: int) -> None:
     """Give a range back: it is kept for this process's next sandbox, or free once every holder has closed the lock."""
-    if _spare:
-        os.close(lock)
-    else:
-        _spare.append((os.getpid(), first, lock))
+    _spare.append((os.getpid(), first, lock))
+    while len(_spare) > 1:
+        try:
+            os.close(_spare.pop()[2])
+        except IndexError:  # another thread was faster
+            break
 
 
 def _candidates() -> Iterator[int]:
