@@ -41,9 +41,9 @@
 #define NSJ_SLOT_FIRST 3  // the first slot that a plan may name freely
 
 // The header's flags.
-#define NSJ_TRACE 1u    // report every step as it is done
-#define NSJ_OWNED 2u    // slot OWNER is filled: init (or the watcher) dies with that process
-#define NSJ_ENTERED 4u  // carried out in an already forked process (purpose "fork"), not in a stage
+#define NSJ_TRACE 1u   // report every step as it is done
+#define NSJ_OWNED 2u   // slot OWNER is filled: init (or the watcher) dies with that process
+#define NSJ_ENTERED 4u // carried out in an already forked process (purpose "fork"), not in a stage
 
 struct nsj_header {
     uint32_t magic;
@@ -51,7 +51,7 @@ struct nsj_header {
     uint16_t flags;
     uint32_t length; // of the whole blob in bytes
     uint32_t nsteps;
-    uint32_t pool;     // offset of the string pool from the start of the blob
+    uint32_t pool; // offset of the string pool from the start of the blob
     uint16_t nslots;
     uint16_t nbirth;
     uint32_t reserved[2];
@@ -86,62 +86,71 @@ struct nsj_step {
 // o OUT; a capital letter may also be NONE: S path may be absent, F slot may be absent = AT_FDCWD,
 // O result not kept). `*` marks SYSCALL, whose arguments may be of any kind.
 // Numbers are never reused; new ones are added at the end of their group.
-#define NSJ_OPCODES(X)                                                                             \
-    /* control */                                                                                  \
-    X(GATE, 1, "iii")         /* number, first slot, slot count (NSJ_MAX_PASS): report, then wait for a release */\
-    X(SYSCALL, 2, "*")        /* number, then INT, STR, DATA, SLOT arguments; a last OUT keeps the result */ \
-    X(CLOSE, 3, "f")          /* close a slot */                                                   \
-    X(INIT, 4, "iF")          /* fork: the parent becomes init (NSJ_INIT_*), the child goes on; a slot that init keeps open as long as it lives (the lock on the id range) */ \
-    X(EXEC, 5, "vvv")         /* candidate paths, argv, environment */                             \
-    X(PTY, 6, "oi")           /* a pty from the sandbox's own devpts: slave slot, window rows<<16|cols; the master is reported */ \
-    X(FORK, 7, "")            /* after UNSHARE(NEWPID): the child goes on as pid 1 with PDEATHSIG SIGKILL (an INIT may follow in it); the parent only waits for it, dies with the owner, and exits as it did; no CLONE_VM */ \
-    /* descriptors and files */                                                                    \
-    X(OPEN, 16, "Fsiio")      /* directory slot, path, O_*, RESOLVE_*, result */                   \
-    X(WRITE, 17, "fd")        /* write bytes to a slot in one write */                             \
-    X(WRITE_FILE, 18, "sd")   /* open an existing file O_WRONLY and write in one write */          \
-    X(MKDIR, 19, "fsi")       /* root slot, path in root, mode; parents are made, existing is fine */ \
-    X(SYMLINK, 20, "fss")     /* root slot, path in root, target text; parents are made */         \
-    X(FILE, 21, "fsdi")       /* root slot, path in root, contents, mode; parents are made; new files only */ \
-    X(CHOWN, 22, "fsii")      /* root slot, path in root, uid, gid */                              \
-    /* mounts */                                                                                   \
-    X(PROPAGATION, 32, "sii") /* path, MS_PRIVATE/MS_SLAVE/..., recursive */                       \
-    X(OPEN_TREE, 33, "Fsio")  /* directory slot, path, OPEN_TREE_* | AT_*, result */               \
-    X(NEW_FS, 34, "svio")     /* file system type, key=value or flag options, MOUNT_ATTR_*, result: a detached mount */ \
-    X(SET_ATTR, 35, "FSiiiiF")/* slot, path, set, clear, propagation, AT_* flags, user namespace for MOUNT_ATTR_IDMAP */ \
-    X(ATTACH, 36, "Ffsi")     /* root slot (absent: the path is taken as it is), tree slot, target, NSJ_ATTACH_*; resolved in the root */ \
-    X(PIVOT, 37, "f")         /* slot of the attached new root: pivot_root(".", "."), detach the old */ \
-    X(MASK, 38, "v")          /* after PIVOT: cover each existing path, read-only: file with an empty file, directory with an empty one */ \
-    X(MOUNT, 39, "SsSiS")     /* the classic mount(2): source, target, type, MS_*, data */         \
-    X(UMOUNT, 40, "si")       /* target, MNT_* */                                                  \
-    X(READONLY, 41, "v")      /* after PIVOT: bind each existing path onto itself, read-only */    \
-    /* namespaces */                                                                               \
-    X(UNSHARE, 48, "i")       /* CLONE_NEW* */                                                     \
-    X(SETNS, 49, "fi")        /* namespace or pidfd slot, CLONE_NEW* */                            \
-    X(IDENTITY, 50, "iii")    /* uid, gid, NSJ_IDENTITY_* : become the user namespace's own ids */ \
-    X(HOSTNAME, 51, "s")                                                                           \
-    X(DOMAINNAME, 52, "s")                                                                         \
-    X(LOOPBACK, 53, "i")      /* 1: lo up */                                                       \
-    /* the payload */                                                                              \
-    X(RLIMIT, 64, "iii")      /* RLIMIT_*, soft, hard */                                           \
-    X(SETSID, 65, "")                                                                              \
-    X(TERMINAL, 66, "f")      /* TIOCSCTTY on a slot */                                            \
-    X(DESCRIPTORS, 67, "d")   /* array of { int32 slot; int32 number }, by rising number, 0 1 2 among them: the payload's descriptors; all others are closed by EXEC */ \
-    X(CHDIR, 68, "v")         /* the first of these directories that exists */                     \
-    X(UMASK, 69, "i")                                                                              \
-    X(GROUPS, 70, "D")        /* array of uint32 for setgroups(2); absent: none */                 \
-    X(IDS, 71, "ii")          /* uid, gid: real, effective, saved; permitted capabilities are kept until CAPS */ \
-    X(BOUND, 72, "i")         /* bounding set: drop all but this mask */                           \
-    X(CAPS, 73, "iiii")       /* effective, permitted, inheritable, ambient masks */               \
-    X(SECUREBITS, 74, "i")                                                                         \
-    X(NO_NEW_PRIVS, 75, "")                                                                        \
-    X(SECCOMP, 76, "diO")     /* sock_filter array, SECCOMP_FILTER_FLAG_*, listener slot (reported, then closed) */ \
-    X(DUMPABLE, 77, "i")                                                                           \
-    X(PRIORITY, 78, "i")      /* nice value */                                                     \
-    X(SCHEDULER, 79, "ii")    /* SCHED_*, priority */                                              \
-    X(AFFINITY, 80, "d")      /* cpu mask */                                                       \
-    X(IOPRIO, 81, "i")                                                                             \
-    X(SUBREAPER, 82, "i")                                                                          \
-    X(KEYRING, 83, "")        /* a fresh session keyring */
+// clang-format off: a table, one line an opcode
+#define NSJ_OPCODES(X)                                                                                                 \
+    /* control */                                                                                                      \
+    X(GATE, 1, "iii")  /* number, first slot, slot count (NSJ_MAX_PASS): report, then wait for a release */            \
+    X(SYSCALL, 2, "*") /* number, then INT, STR, DATA, SLOT arguments; a last OUT keeps the result */                  \
+    X(CLOSE, 3, "f")   /* close a slot */                                                                              \
+    X(INIT, 4, "iF")  /* fork: the parent becomes init (NSJ_INIT_*), the child goes on; a slot that init keeps open as \
+                         long as it lives (the lock on the id range) */                                                \
+    X(EXEC, 5, "vvv") /* candidate paths, argv, environment */                                                         \
+    X(PTY, 6,                                                                                                          \
+      "oi")        /* a pty from the sandbox's own devpts: slave slot, window rows<<16|cols; the master is reported */ \
+    X(FORK, 7, "") /* after UNSHARE(NEWPID): the child goes on as pid 1 with PDEATHSIG SIGKILL (an INIT may follow in  \
+                      it); the parent only waits for it, dies with the owner, and exits as it did; no CLONE_VM */      \
+    /* descriptors and files */                                                                                        \
+    X(OPEN, 16, "Fsiio")    /* directory slot, path, O_*, RESOLVE_*, result */                                         \
+    X(WRITE, 17, "fd")      /* write bytes to a slot in one write */                                                   \
+    X(WRITE_FILE, 18, "sd") /* open an existing file O_WRONLY and write in one write */                                \
+    X(MKDIR, 19, "fsi")     /* root slot, path in root, mode; parents are made, existing is fine */                    \
+    X(SYMLINK, 20, "fss")   /* root slot, path in root, target text; parents are made */                               \
+    X(FILE, 21, "fsdi")     /* root slot, path in root, contents, mode; parents are made; new files only */            \
+    X(CHOWN, 22, "fsii")    /* root slot, path in root, uid, gid */                                                    \
+    /* mounts */                                                                                                       \
+    X(PROPAGATION, 32, "sii") /* path, MS_PRIVATE/MS_SLAVE/..., recursive */                                           \
+    X(OPEN_TREE, 33, "Fsio")  /* directory slot, path, OPEN_TREE_* | AT_*, result */                                   \
+    X(NEW_FS, 34, "svio") /* file system type, key=value or flag options, MOUNT_ATTR_*, result: a detached mount */    \
+    X(SET_ATTR, 35,                                                                                                    \
+      "FSiiiiF")          /* slot, path, set, clear, propagation, AT_* flags, user namespace for MOUNT_ATTR_IDMAP */   \
+    X(ATTACH, 36, "Ffsi") /* root slot (absent: the path is taken as it is), tree slot, target, NSJ_ATTACH_*; resolved \
+                             in the root */                                                                            \
+    X(PIVOT, 37, "f")     /* slot of the attached new root: pivot_root(".", "."), detach the old */                    \
+    X(MASK, 38, "v") /* after PIVOT: cover each existing path, read-only: file with an empty file, directory with an   \
+                        empty one */                                                                                   \
+    X(MOUNT, 39, "SsSiS") /* the classic mount(2): source, target, type, MS_*, data */                                 \
+    X(UMOUNT, 40, "si")   /* target, MNT_* */                                                                          \
+    X(READONLY, 41, "v")  /* after PIVOT: bind each existing path onto itself, read-only */                            \
+    /* namespaces */                                                                                                   \
+    X(UNSHARE, 48, "i")    /* CLONE_NEW* */                                                                            \
+    X(SETNS, 49, "fi")     /* namespace or pidfd slot, CLONE_NEW* */                                                   \
+    X(IDENTITY, 50, "iii") /* uid, gid, NSJ_IDENTITY_* : become the user namespace's own ids */                        \
+    X(HOSTNAME, 51, "s")                                                                                               \
+    X(DOMAINNAME, 52, "s")                                                                                             \
+    X(LOOPBACK, 53, "i") /* 1: lo up */                                                                                \
+    /* the payload */                                                                                                  \
+    X(RLIMIT, 64, "iii") /* RLIMIT_*, soft, hard */                                                                    \
+    X(SETSID, 65, "")                                                                                                  \
+    X(TERMINAL, 66, "f")    /* TIOCSCTTY on a slot */                                                                  \
+    X(DESCRIPTORS, 67, "d") /* array of { int32 slot; int32 number }, by rising number, 0 1 2 among them: the          \
+                               payload's descriptors; all others are closed by EXEC */                                 \
+    X(CHDIR, 68, "v")       /* the first of these directories that exists */                                           \
+    X(UMASK, 69, "i")                                                                                                  \
+    X(GROUPS, 70, "D")  /* array of uint32 for setgroups(2); absent: none */                                           \
+    X(IDS, 71, "ii")    /* uid, gid: real, effective, saved; permitted capabilities are kept until CAPS */             \
+    X(BOUND, 72, "i")   /* bounding set: drop all but this mask */                                                     \
+    X(CAPS, 73, "iiii") /* effective, permitted, inheritable, ambient masks */                                         \
+    X(SECUREBITS, 74, "i")                                                                                             \
+    X(NO_NEW_PRIVS, 75, "")                                                                                            \
+    X(SECCOMP, 76, "diO") /* sock_filter array, SECCOMP_FILTER_FLAG_*, listener slot (reported, then closed) */        \
+    X(DUMPABLE, 77, "i")                                                                                               \
+    X(PRIORITY, 78, "i")   /* nice value */                                                                            \
+    X(SCHEDULER, 79, "ii") /* SCHED_*, priority */                                                                     \
+    X(AFFINITY, 80, "d")   /* cpu mask */                                                                              \
+    X(IOPRIO, 81, "i")                                                                                                 \
+    X(SUBREAPER, 82, "i")                                                                                              \
+    X(KEYRING, 83, "") /* a fresh session keyring */
+// clang-format on
 
 #define NSJ_OP_ENUM(name, number, kinds) NSJ_OP_##name = number,
 enum nsj_op { NSJ_OPCODES(NSJ_OP_ENUM) NSJ_OP_END = 96 };
@@ -154,8 +163,10 @@ enum nsj_op { NSJ_OPCODES(NSJ_OP_ENUM) NSJ_OP_END = 96 };
 #define NSJ_GATE_PARKED 4u  // after FILTER: may bring a suffix of DESCRIPTORS, CHDIR, EXEC alone
 
 // INIT flags
-#define NSJ_INIT_OUTSIDE 1u  // this process is not pid 1 (exec, joined, or no pid namespace): it only waits, never shares memory with its child (CVE-2016-9962), and takes it along when it is killed (PDEATHSIG)
-#define NSJ_INIT_REAPER 2u   // be subreaper and, at the end, kill what is left (no pid namespace)
+#define NSJ_INIT_OUTSIDE                                                                                               \
+    1u // this process is not pid 1 (exec, joined, or no pid namespace): it only waits, never shares memory with its
+       // child (CVE-2016-9962), and takes it along when it is killed (PDEATHSIG)
+#define NSJ_INIT_REAPER 2u // be subreaper and, at the end, kill what is left (no pid namespace)
 
 // IDENTITY flags
 #define NSJ_IDENTITY_DROP_GROUPS 1u
@@ -220,11 +231,11 @@ enum nsj_bad {
 // ---- control: the owner to the stage, or to init ----
 
 enum nsj_control_kind {
-    NSJ_CONTROL_RELEASE = 1, // pass gate `value`; carries `count` descriptors for slots from `slot` on, and,
-                             // where `suffix` is 1, one more, the last: a sealed memfd with a blob of further
-                             // steps. Without a suffix slot and count are the gate's own; with one they
-                             // are free, and say what the suffix finds filled
-    NSJ_CONTROL_SIGNAL = 2,  // init: send signal `value` to the payload
+    NSJ_CONTROL_RELEASE = 1,      // pass gate `value`; carries `count` descriptors for slots from `slot` on, and,
+                                  // where `suffix` is 1, one more, the last: a sealed memfd with a blob of further
+                                  // steps. Without a suffix slot and count are the gate's own; with one they
+                                  // are free, and say what the suffix finds filled
+    NSJ_CONTROL_SIGNAL = 2,       // init: send signal `value` to the payload
     NSJ_CONTROL_SIGNAL_GROUP = 3, // init: to the payload's process group (a terminal's keys)
     NSJ_CONTROL_SIGNAL_ALL = 4,   // init: to every process in the sandbox but init (an init that is not
                                   // pid 1: to the payload and, as reaper, to its own other children)

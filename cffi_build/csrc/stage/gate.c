@@ -18,6 +18,13 @@ void nsj_leave(struct stage *st) {
     sys_exit(125);
 }
 
+// Whether the release has come already.
+static bool is_released(const struct stage *st) {
+    const struct abi_timespec at_once = {0};
+    struct pollfd report = {.fd = st->report, .events = POLLIN};
+    return SYS(ppoll, &report, 1, &at_once, 0, 0) == 1;
+}
+
 static void wait_for_message(struct stage *st) {
     struct pollfd watch[2] = {{.fd = st->report, .events = POLLIN}, {.fd = st->owner, .events = POLLIN}};
     long ready;
@@ -90,8 +97,10 @@ static long take_suffix(struct stage *st, struct release *r) {
 }
 
 long op_GATE(struct stage *st, const struct value *arg) {
-    nsj_report(st, NSJ_REPORT_GATE, 0, arg[0].n, 0);
-    wait_for_message(st);
+    if (!is_released(st)) { // a report wakes the owner for nothing where it was faster
+        nsj_report(st, NSJ_REPORT_GATE, 0, arg[0].n, 0);
+        wait_for_message(st);
+    }
     doing(st, NSJ_AT_RELEASE, 0);
     struct release release = {.count = 0};
     long r = receive(st, &release);
