@@ -86,70 +86,64 @@ struct nsj_step {
 // o OUT; a capital letter may also be NONE: S path may be absent, F slot may be absent = AT_FDCWD,
 // O result not kept). `*` marks SYSCALL, whose arguments may be of any kind.
 // Numbers are never reused; new ones are added at the end of their group.
-// clang-format off: a table, one line an opcode
-#define NSJ_OPCODES(X)                                                                                                 \
-    /* control */                                                                                                      \
-    X(GATE, 1, "iii")  /* number, first slot, slot count (NSJ_MAX_PASS): report, then wait for a release */            \
-    X(SYSCALL, 2, "*") /* number, then INT, STR, DATA, SLOT arguments; a last OUT keeps the result */                  \
-    X(CLOSE, 3, "f")   /* close a slot */                                                                              \
-    X(INIT, 4, "iF")  /* fork: the parent becomes init (NSJ_INIT_*), the child goes on; a slot that init keeps open as \
-                         long as it lives (the lock on the id range) */                                                \
-    X(EXEC, 5, "vvv") /* candidate paths, argv, environment */                                                         \
-    X(PTY, 6,                                                                                                          \
-      "oi")        /* a pty from the sandbox's own devpts: slave slot, window rows<<16|cols; the master is reported */ \
-    X(FORK, 7, "") /* after UNSHARE(NEWPID): the child goes on as pid 1 with PDEATHSIG SIGKILL (an INIT may follow in  \
-                      it); the parent only waits for it, dies with the owner, and exits as it did; no CLONE_VM */      \
-    /* descriptors and files */                                                                                        \
-    X(OPEN, 16, "Fsiio")    /* directory slot, path, O_*, RESOLVE_*, result */                                         \
-    X(WRITE, 17, "fd")      /* write bytes to a slot in one write */                                                   \
-    X(WRITE_FILE, 18, "sd") /* open an existing file O_WRONLY and write in one write */                                \
-    X(MKDIR, 19, "fsi")     /* root slot, path in root, mode; parents are made, existing is fine */                    \
-    X(SYMLINK, 20, "fss")   /* root slot, path in root, target text; parents are made */                               \
-    X(FILE, 21, "fsdi")     /* root slot, path in root, contents, mode; parents are made; new files only */            \
-    X(CHOWN, 22, "fsii")    /* root slot, path in root, uid, gid */                                                    \
-    /* mounts */                                                                                                       \
-    X(PROPAGATION, 32, "sii") /* path, MS_PRIVATE/MS_SLAVE/..., recursive */                                           \
-    X(OPEN_TREE, 33, "Fsio")  /* directory slot, path, OPEN_TREE_* | AT_*, result */                                   \
-    X(NEW_FS, 34, "svio") /* file system type, key=value or flag options, MOUNT_ATTR_*, result: a detached mount */    \
-    X(SET_ATTR, 35,                                                                                                    \
-      "FSiiiiF")          /* slot, path, set, clear, propagation, AT_* flags, user namespace for MOUNT_ATTR_IDMAP */   \
-    X(ATTACH, 36, "Ffsi") /* root slot (absent: the path is taken as it is), tree slot, target, NSJ_ATTACH_*; resolved \
-                             in the root */                                                                            \
-    X(PIVOT, 37, "f")     /* slot of the attached new root: pivot_root(".", "."), detach the old */                    \
-    X(MASK, 38, "v") /* after PIVOT: cover each existing path, read-only: file with an empty file, directory with an   \
-                        empty one */                                                                                   \
-    X(MOUNT, 39, "SsSiS") /* the classic mount(2): source, target, type, MS_*, data */                                 \
-    X(UMOUNT, 40, "si")   /* target, MNT_* */                                                                          \
-    X(READONLY, 41, "v")  /* after PIVOT: bind each existing path onto itself, read-only */                            \
-    /* namespaces */                                                                                                   \
-    X(UNSHARE, 48, "i")    /* CLONE_NEW* */                                                                            \
-    X(SETNS, 49, "fi")     /* namespace or pidfd slot, CLONE_NEW* */                                                   \
-    X(IDENTITY, 50, "iii") /* uid, gid, NSJ_IDENTITY_* : become the user namespace's own ids */                        \
-    X(HOSTNAME, 51, "s")                                                                                               \
-    X(DOMAINNAME, 52, "s")                                                                                             \
-    X(LOOPBACK, 53, "i") /* 1: lo up */                                                                                \
-    /* the payload */                                                                                                  \
-    X(RLIMIT, 64, "iii") /* RLIMIT_*, soft, hard */                                                                    \
-    X(SETSID, 65, "")                                                                                                  \
-    X(TERMINAL, 66, "f")    /* TIOCSCTTY on a slot */                                                                  \
-    X(DESCRIPTORS, 67, "d") /* array of { int32 slot; int32 number }, by rising number, 0 1 2 among them: the          \
-                               payload's descriptors; all others are closed by EXEC */                                 \
-    X(CHDIR, 68, "v")       /* the first of these directories that exists */                                           \
-    X(UMASK, 69, "i")                                                                                                  \
-    X(GROUPS, 70, "D")  /* array of uint32 for setgroups(2); absent: none */                                           \
-    X(IDS, 71, "ii")    /* uid, gid: real, effective, saved; permitted capabilities are kept until CAPS */             \
-    X(BOUND, 72, "i")   /* bounding set: drop all but this mask */                                                     \
-    X(CAPS, 73, "iiii") /* effective, permitted, inheritable, ambient masks */                                         \
-    X(SECUREBITS, 74, "i")                                                                                             \
-    X(NO_NEW_PRIVS, 75, "")                                                                                            \
-    X(SECCOMP, 76, "diO") /* sock_filter array, SECCOMP_FILTER_FLAG_*, listener slot (reported, then closed) */        \
-    X(DUMPABLE, 77, "i")                                                                                               \
-    X(PRIORITY, 78, "i")   /* nice value */                                                                            \
-    X(SCHEDULER, 79, "ii") /* SCHED_*, priority */                                                                     \
-    X(AFFINITY, 80, "d")   /* cpu mask */                                                                              \
-    X(IOPRIO, 81, "i")                                                                                                 \
-    X(SUBREAPER, 82, "i")                                                                                              \
-    X(KEYRING, 83, "") /* a fresh session keyring */
+// A table, one line an opcode:
+// clang-format off
+#define NSJ_OPCODES(X)                                                                             \
+    /* control */                                                                                  \
+    X(GATE, 1, "iii")         /* number, first slot, slot count (NSJ_MAX_PASS): report, then wait for a release */\
+    X(SYSCALL, 2, "*")        /* number, then INT, STR, DATA, SLOT arguments; a last OUT keeps the result */ \
+    X(CLOSE, 3, "f")          /* close a slot */                                                   \
+    X(INIT, 4, "iF")          /* fork: the parent becomes init (NSJ_INIT_*), the child goes on; a slot that init keeps open as long as it lives (the lock on the id range) */ \
+    X(EXEC, 5, "vvv")         /* candidate paths, argv, environment */                             \
+    X(PTY, 6, "oi")           /* a pty from the sandbox's own devpts: slave slot, window rows<<16|cols; the master is reported */ \
+    X(FORK, 7, "")            /* after UNSHARE(NEWPID): the child goes on as pid 1 with PDEATHSIG SIGKILL (an INIT may follow in it); the parent only waits for it, dies with the owner, and exits as it did; no CLONE_VM */ \
+    /* descriptors and files */                                                                    \
+    X(OPEN, 16, "Fsiio")      /* directory slot, path, O_*, RESOLVE_*, result */                   \
+    X(WRITE, 17, "fd")        /* write bytes to a slot in one write */                             \
+    X(WRITE_FILE, 18, "sd")   /* open an existing file O_WRONLY and write in one write */          \
+    X(MKDIR, 19, "fsi")       /* root slot, path in root, mode; parents are made, existing is fine */ \
+    X(SYMLINK, 20, "fss")     /* root slot, path in root, target text; parents are made */         \
+    X(FILE, 21, "fsdi")       /* root slot, path in root, contents, mode; parents are made; new files only */ \
+    X(CHOWN, 22, "fsii")      /* root slot, path in root, uid, gid */                              \
+    /* mounts */                                                                                   \
+    X(PROPAGATION, 32, "sii") /* path, MS_PRIVATE/MS_SLAVE/..., recursive */                       \
+    X(OPEN_TREE, 33, "Fsio")  /* directory slot, path, OPEN_TREE_* | AT_*, result */               \
+    X(NEW_FS, 34, "svio")     /* file system type, key=value or flag options, MOUNT_ATTR_*, result: a detached mount */ \
+    X(SET_ATTR, 35, "FSiiiiF")/* slot, path, set, clear, propagation, AT_* flags, user namespace for MOUNT_ATTR_IDMAP */ \
+    X(ATTACH, 36, "Ffsi")     /* root slot (absent: the path is taken as it is), tree slot, target, NSJ_ATTACH_*; resolved in the root */ \
+    X(PIVOT, 37, "f")         /* slot of the attached new root: pivot_root(".", "."), detach the old */ \
+    X(MASK, 38, "v")          /* after PIVOT: cover each existing path, read-only: file with an empty file, directory with an empty one */ \
+    X(MOUNT, 39, "SsSiS")     /* the classic mount(2): source, target, type, MS_*, data */         \
+    X(UMOUNT, 40, "si")       /* target, MNT_* */                                                  \
+    X(READONLY, 41, "v")      /* after PIVOT: bind each existing path onto itself, read-only */    \
+    /* namespaces */                                                                               \
+    X(UNSHARE, 48, "i")       /* CLONE_NEW* */                                                     \
+    X(SETNS, 49, "fi")        /* namespace or pidfd slot, CLONE_NEW* */                            \
+    X(IDENTITY, 50, "iii")    /* uid, gid, NSJ_IDENTITY_* : become the user namespace's own ids */ \
+    X(HOSTNAME, 51, "s")                                                                           \
+    X(DOMAINNAME, 52, "s")                                                                         \
+    X(LOOPBACK, 53, "i")      /* 1: lo up */                                                       \
+    /* the payload */                                                                              \
+    X(RLIMIT, 64, "iii")      /* RLIMIT_*, soft, hard */                                           \
+    X(SETSID, 65, "")                                                                              \
+    X(TERMINAL, 66, "f")      /* TIOCSCTTY on a slot */                                            \
+    X(DESCRIPTORS, 67, "d")   /* array of { int32 slot; int32 number }, by rising number, 0 1 2 among them: the payload's descriptors; all others are closed by EXEC */ \
+    X(CHDIR, 68, "v")         /* the first of these directories that exists */                     \
+    X(UMASK, 69, "i")                                                                              \
+    X(GROUPS, 70, "D")        /* array of uint32 for setgroups(2); absent: none */                 \
+    X(IDS, 71, "ii")          /* uid, gid: real, effective, saved; permitted capabilities are kept until CAPS */ \
+    X(BOUND, 72, "i")         /* bounding set: drop all but this mask */                           \
+    X(CAPS, 73, "iiii")       /* effective, permitted, inheritable, ambient masks */               \
+    X(SECUREBITS, 74, "i")                                                                         \
+    X(NO_NEW_PRIVS, 75, "")                                                                        \
+    X(SECCOMP, 76, "diO")     /* sock_filter array, SECCOMP_FILTER_FLAG_*, listener slot (reported, then closed) */ \
+    X(DUMPABLE, 77, "i")                                                                           \
+    X(PRIORITY, 78, "i")      /* nice value */                                                     \
+    X(SCHEDULER, 79, "ii")    /* SCHED_*, priority */                                              \
+    X(AFFINITY, 80, "d")      /* cpu mask */                                                       \
+    X(IOPRIO, 81, "i")                                                                             \
+    X(SUBREAPER, 82, "i")                                                                          \
+    X(KEYRING, 83, "")        /* a fresh session keyring */
 // clang-format on
 
 #define NSJ_OP_ENUM(name, number, kinds) NSJ_OP_##name = number,
