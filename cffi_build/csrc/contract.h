@@ -157,9 +157,9 @@ enum nsj_op { NSJ_OPCODES(NSJ_OP_ENUM) NSJ_OP_END = 96 };
 #define NSJ_GATE_PARKED 4u  // after FILTER: may bring a suffix of DESCRIPTORS, CHDIR, EXEC alone
 
 // INIT flags
-#define NSJ_INIT_OUTSIDE                                                                                               \
-    1u // this process is not pid 1 (exec, joined, or no pid namespace): it only waits, never shares memory with its
-       // child (CVE-2016-9962), and takes it along when it is killed (PDEATHSIG)
+// OUTSIDE: this process is not pid 1 (exec, joined, or no pid namespace): it only waits, never shares memory with
+// its child (CVE-2016-9962), and takes it along when it is killed (PDEATHSIG).
+#define NSJ_INIT_OUTSIDE 1u
 #define NSJ_INIT_REAPER 2u // be subreaper and, at the end, kill what is left (no pid namespace)
 
 // IDENTITY flags
