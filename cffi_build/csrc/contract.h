@@ -112,7 +112,7 @@ struct nsj_step {
     X(SET_ATTR, 35, "FSiiiiF")/* slot, path, set, clear, propagation, AT_* flags, user namespace for MOUNT_ATTR_IDMAP */ \
     X(ATTACH, 36, "Ffsi")     /* root slot (absent: the path is taken as it is), tree slot, target, NSJ_ATTACH_*; resolved in the root */ \
     X(PIVOT, 37, "f")         /* slot of the attached new root: pivot_root(".", "."), detach the old */ \
-    X(MASK, 38, "v")          /* after PIVOT: cover each existing path, read-only: file with an empty file, directory with an empty one */ \
+    X(MASK, 38, "vF")         /* after PIVOT: cover each existing path by `null` or the empty directory `mqueue` of an attached tree; absent: of a read-only tmpfs made for it, where `null` is an empty file */ \
     X(MOUNT, 39, "SsSiS")     /* the classic mount(2): source, target, type, MS_*, data */         \
     X(UMOUNT, 40, "si")       /* target, MNT_* */                                                  \
     X(READONLY, 41, "v")      /* after PIVOT: bind each existing path onto itself, read-only */    \

@@ -280,9 +280,13 @@ def pivot() -> Step:
     )
 
 
-def mask(paths: Sequence[str]) -> Step:
-    """Cover those of the paths that exist: a file by ``/dev/null``, a directory by an empty one."""
-    return Step(op=c.NSJ_OP_MASK, args=(tuple(paths),), phase=Phase.SEAL, text=f"mask {', '.join(paths)}", rank=10)
+def mask(paths: Sequence[str], covers: Slot | None = None) -> Step:
+    """Cover those of the paths that exist: a file by one that reads empty, a directory by an empty one.
+
+    :param covers: an attached tree of this project's own making with ``null`` and an empty directory ``mqueue``
+    """
+    text = f"mask {', '.join(paths)}"
+    return Step(op=c.NSJ_OP_MASK, args=(tuple(paths), covers), phase=Phase.SEAL, text=text, rank=10)
 
 
 def readonly(paths: Sequence[str]) -> Step:

@@ -159,7 +159,7 @@ def _covered(tmp: Path) -> tuple[Path, Path]:
 def mask(launcher: Launcher, tmp: Path) -> None:
     directory, file = _covered(tmp)
     paths = [str(tmp / "missing"), str(directory), str(file), str(file / "not a directory")]
-    then = f"ls {directory}; cat {file}; ls /f /d; touch {directory}/x; : > {file}; chmod 7 {file}"
+    then = f"ls {directory}; cat {file}; ls /null /mqueue; touch {directory}/x; : > {file}; chmod 7 {file}"
     done = run(launcher, step("MASK", paths), then=f"({then}) 2>&1; :").succeeded()
     assert "inside" not in done.output
     assert "secret" not in done.output

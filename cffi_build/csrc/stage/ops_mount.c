@@ -115,19 +115,19 @@ long op_PIVOT(struct stage *st, const struct value *arg) {
 
 static bool is_missing(long r) { return r == -ENOENT || r == -ENOTDIR; }
 
-// The two covers of MASK, "f" and "d" on one small read-only tmpfs. They are of our own making: what
-// the root calls /dev/null may be anything (CVE-2025-31133).
+// The two covers of MASK on one small read-only tmpfs. They are of our own making: what the root calls
+// /dev/null may be anything (CVE-2025-31133). Named as in a ready-made /dev, which saves all this.
 static long make_covers(struct stage *st) {
     long covers = make_mount(st, "tmpfs", NULL, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
     if (covers < 0)
         return covers;
-    long r = SYS(mkdirat, covers, "d", 0555);
+    long r = SYS(mkdirat, covers, "mqueue", 0555);
     if (r == 0)
-        r = SYS(mknodat, covers, "f", 0100444, 0);
+        r = SYS(mknodat, covers, "null", 0100444, 0);
     if (r == 0) // whatever the umask: what is covered is to look empty, not forbidden
-        r = SYS(fchmodat, covers, "d", 0555);
+        r = SYS(fchmodat, covers, "mqueue", 0555);
     if (r == 0)
-        r = SYS(fchmodat, covers, "f", 0444);
+        r = SYS(fchmodat, covers, "null", 0444);
     if (r == 0)
         r = set_attributes(covers, 0, MOUNT_ATTR_RDONLY);
     if (r == 0)
@@ -163,7 +163,7 @@ static long cover(long covers, const char *path, bool *attached) {
         return is_missing(target) ? 0 : target;
     long kind = kind_to_make((int)target, NSJ_ATTACH_MAKE), r = kind;
     if (kind >= 0)
-        r = clone_cover(covers, kind == PATH_FILE ? "f" : "d", attached);
+        r = clone_cover(covers, kind == PATH_FILE ? "null" : "mqueue", attached);
     if (r >= 0) {
         long tree = r;
         r = move_mount(tree, target);
@@ -175,7 +175,7 @@ static long cover(long covers, const char *path, bool *attached) {
 
 long op_MASK(struct stage *st, const struct value *arg) {
     bool attached = false;
-    long covers = make_covers(st), r = 0;
+    long covers = arg[1].fd == AT_FDCWD ? make_covers(st) : arg[1].fd, r = 0;
     if (covers < 0)
         return covers;
     for (uint64_t i = 0; r == 0 && i < arg[0].size; i++) {

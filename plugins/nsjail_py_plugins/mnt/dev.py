@@ -88,9 +88,7 @@ def recipe(target: str, shm: int | str, scene: Scene, *, named: bool) -> Mount:
         *_fresh("devpts", ("ptmxmode=0666", "mode=0620"), f"{target}/pts", "own terminals"),
         *_fresh("tmpfs", ("mode=1777", f"size={size_bytes(shm)}"), f"{target}/shm", "own shared memory", nodev=True),
     )
-    # nothing can be made in the tree that all share
-    crowded = any(mount.target.startswith(f"{target}/") for mount in scene.section.mounts)
-    if scene.device_tree and not crowded:
+    if is_ready_made(target, scene):
         devices = steps.attach(own, target, make=constants.NSJ_ATTACH_MKDIR, text=f"{target}: own devices")
         cloning = CloneDeviceTree(slot=own, nodes=NODES, links=LINKS)
         return Mount(target=target, text="own devices", attach=(devices, *fresh), actions=(cloning,), named=named)
@@ -119,6 +117,18 @@ def recipe(target: str, shm: int | str, scene: Scene, *, named: bool) -> Mount:
         actions=(CloneDevices(fills=tuple(nodes.values())),) if scene.privileged else (),
         named=named,
     )
+
+
+def is_ready_made(target: str, scene: Scene) -> bool:
+    """Whether a ``/dev`` at this place is a clone of the tree that all share, in which nothing more can be made."""
+    crowded = any(mount.target.startswith(f"{target}/") for mount in scene.section.mounts)
+    return scene.device_tree and not crowded
+
+
+def covers(scene: Scene) -> Slot | None:
+    """The ready-made ``/dev`` to mask with, or ``None`` where there is none."""
+    named = any(mount.target == "/dev" for mount in scene.section.mounts)
+    return Slot("dev:/dev") if scene.section.dev and not named and is_ready_made("/dev", scene) else None
 
 
 def _fresh(kind: str, options: tuple[str, ...], target: str, text: str, *, nodev: bool = False) -> tuple[Step, Step]:

@@ -74,7 +74,7 @@ def make(nodes: Mapping[str, int], links: Mapping[str, str]) -> int:
             os.chmod(name, 0o666, dir_fd=tree)  # mknod's own mode is cut by the caller's umask
         for name, text in links.items():
             os.symlink(text, name, dir_fd=tree)
-        for name in ("pts", "shm"):
+        for name in ("pts", "shm", "mqueue"):
             os.mkdir(name, dir_fd=tree)
             os.chmod(name, 0o755, dir_fd=tree)
         attributes = constants.MOUNT_ATTR_RDONLY | constants.MOUNT_ATTR_NOSUID | constants.MOUNT_ATTR_NOEXEC

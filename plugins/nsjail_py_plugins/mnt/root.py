@@ -6,7 +6,7 @@ import msgspec
 
 from nsjail_py.plugin import Action, Phase, Step, constants, steps
 from nsjail_py.plugin.mounting import Mask, OverlayRoot, Root, size_bytes
-from nsjail_py_plugins.mnt import overlay
+from nsjail_py_plugins.mnt import dev, overlay
 from nsjail_py_plugins.mnt.scene import Scene
 from nsjail_py_plugins.mnt.sources import CloneSource
 
@@ -85,7 +85,7 @@ def _seal(scene: Scene) -> tuple[Step, ...]:
     masks = tuple(path for path in section.masks if _shown(path, scene))
     masks += tuple(mount.target for mount in section.mounts if isinstance(mount, Mask))
     if masks:
-        sealed.append(steps.mask(masks))
+        sealed.append(steps.mask(masks, dev.covers(scene)))
     if scene.tmpfs_root:
         sealed.append(
             steps.set_attributes(

@@ -107,11 +107,27 @@ def test_set_user_id_programs_work_where_new_privileges_are_allowed() -> None:
 def test_masks_of_what_is_not_mounted_are_left_out() -> None:
     section = only()
     named = Mnt(view="empty", dev=False, tmp=0, masks=("/proc/keys", "/sys/firmware", "/x"), readonly=("/proc/sys",))
-    assert shape(part(ROOT, named).steps)[-3:-1] == [("READONLY", ("/proc/sys",)), ("MASK", ("/proc/keys", "/x"))]
+    assert shape(part(ROOT, named).steps)[-3:-1] == [("READONLY", ("/proc/sys",)), ("MASK", ("/proc/keys", "/x"), None)]
     with_sysfs = only(Sysfs(target="/sys"), Mask(target="/etc/x"))
     masked = [step for step in shape(part(ROOT, with_sysfs).steps) if step[0] == "MASK"]
-    assert masked == [("MASK", ("/etc/x",))]
+    assert masked == [("MASK", ("/etc/x",), None)]
     assert "MASK" not in [step[0] for step in shape(part(ROOT, section).steps)]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "mounts", "covers"),
+    [
+        ([6, 15], (), Slot("dev:/dev")),
+        ([6, 14], (), None),
+        ([6, 15], (Tmpfs(target="/dev/more"),), None),
+        ([6, 15], (Tmpfs(target="/dev"),), None),
+    ],
+    ids=["a ready-made /dev", "before Linux 6.15", "more in /dev", "another /dev"],
+)
+def test_what_masks_cover_with(kernel: list[int], mounts: tuple[Any, ...], covers: Slot | None) -> None:
+    host = ROOT.replace(kernel=kernel, capabilities=ROOT.capabilities | 1 << c.CAP_MKNOD)
+    section = Mnt(view="empty", tmp=0, mounts=mounts, masks=("/x",), readonly=())
+    assert ("MASK", ("/x",), covers) in shape(part(host, section).steps)
 
 
 # -- overlays -------------------------------------------------------------------------------------------------------
