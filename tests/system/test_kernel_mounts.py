@@ -24,7 +24,7 @@ def test_dev_has_these_nodes_and_no_other(caller: Caller) -> None:
     lines = caller.shell(EMPTY, "cd /dev; for n in *; do echo $n $(stat -c '%F %t:%T' $n | tr ' ' -); done").lines()
     found = dict(line.split() for line in lines)
     assert {name for name, kind in found.items() if kind.startswith("character")} == set(NODES)
-    assert set(found) == {*NODES, "fd", "ptmx", "pts", "shm", "stderr", "stdin", "stdout"}
+    assert set(found) == {*NODES, "fd", "mqueue", "ptmx", "pts", "shm", "stderr", "stdin", "stdout"}
 
 
 def test_the_nodes_are_what_they_are_called(caller: Caller) -> None:

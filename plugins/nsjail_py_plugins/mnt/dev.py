@@ -103,6 +103,7 @@ def recipe(target: str, shm: int | str, scene: Scene, *, named: bool) -> Mount:
         for name, slot in nodes.items()
     ]
     attached += [steps.symlink(f"{target}/{name}", to) for name, to in LINKS.items()]
+    attached.append(steps.mkdir(f"{target}/mqueue"))
     attached += fresh
     cloned: tuple[Step, ...] = ()
     if not scene.privileged:

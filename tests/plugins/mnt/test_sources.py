@@ -160,7 +160,7 @@ def test_the_ready_made_tree_has_the_same_devices() -> None:
     tree = device_tree.make(dev.NODES, dev.LINKS)
     try:
         with os.scandir(f"/proc/self/fd/{tree}") as entries:
-            assert {entry.name for entry in entries} == {*dev.NODES, *dev.LINKS, "pts", "shm"}
+            assert {entry.name for entry in entries} == {*dev.NODES, *dev.LINKS, "mqueue", "pts", "shm"}
         for name, number in dev.NODES.items():
             found = os.stat(name, dir_fd=tree)
             assert (found.st_rdev, found.st_mode & 0o7777) == (number, 0o666)
