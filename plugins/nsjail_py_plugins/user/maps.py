@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -33,8 +34,13 @@ class TakeRange(msgspec.Struct, frozen=True, kw_only=True):
         # ours until the end, and init's too: the lock must outlive whoever dies first
         launch.fill(RANGE, lock, keep=True)
         launch.on_end(lambda: ranges.give_back(first, lock))
-        mapped = (IdRange(0, first, self.count),)
-        launch.maps = IdMaps(mapped, mapped)
+        launch.maps = _whole(first, self.count)
+
+
+@lru_cache(maxsize=64)
+def _whole(first: int, count: int) -> IdMaps:
+    mapped = (IdRange(0, first, count),)
+    return IdMaps(mapped, mapped)
 
 
 class SetMaps(msgspec.Struct, frozen=True, kw_only=True):
