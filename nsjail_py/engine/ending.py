@@ -57,16 +57,15 @@ class Ending:
             else:
                 self._started.kill_pid_1()
 
-    def reap(self, report: Report | None) -> None:
-        """Wait until init, and with it everything in the pid namespace, is gone.
+    def note(self, report: Report) -> None:
+        """Take init's report of the payload's end; it is on its way out itself."""
+        status, user, system, peak, _ = report.value
+        self._exit = Exit(status, user, system, peak)
+        self._ns = report.ns
 
-        :param report: init's of the payload's end; ``None`` where it left without one
-        """
-        if report is not None:
-            status, user, system, peak, _ = report.value
-            self._exit = Exit(status, user, system, peak)
-            self._ns = report.ns
-        elif not self._compiled.facts.get("own_pids"):
+    def reap(self) -> None:
+        """Wait until init, and with it everything in the pid namespace, is gone."""
+        if self._exit is None and not self._compiled.facts.get("own_pids"):
             # somebody killed an init that is outside the sandbox: the payload lives on without it
             self._kill_payload()
         try:

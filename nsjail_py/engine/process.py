@@ -73,6 +73,7 @@ class Process:
         self._lock = RLock()
         self._ending = Ending(compiled, started)
         self._result: Result[Any] | None = None
+        self._outcome: Result[Any] | None = None
         self._pid = 0
         self._streams = Streams(stdio.ours, encoding)
         self._served: Served | None = None
@@ -369,8 +370,14 @@ class Process:
         report = received[0] if received is not None else None
         if report is not None and report.kind == c.NSJ_REPORT_STOPPED:
             self._stopped(served, report.value[0])
-        elif report is None or report.kind == c.NSJ_REPORT_EXITED:
-            self._ending.reap(report)
+        elif report is None:
+            self._ending.reap()
+            self._outcome = self._ending.result(self, self.args)
+        elif report.kind == c.NSJ_REPORT_EXITED:
+            self._ending.note(report)
+            # before the wait: init takes as long to leave as this takes
+            self._outcome = self._ending.result(self, self.args)
+            self._ending.reap()
 
     def _stopped(self, served: Served | None, signal: int) -> None:
         self.stopped = signal
@@ -390,7 +397,7 @@ class Process:
         if self._relay is not None:
             self._relay.stop()
         started = self._started
-        self._result = self._ending.result(self, self.args)
+        self._result = self._outcome
         started.terminal = -1  # the caller may still read from it; close() closes it
         with self._lock:
             close(started)
