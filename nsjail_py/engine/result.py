@@ -39,8 +39,9 @@ class Result(msgspec.Struct, Generic[Output], frozen=True, kw_only=True):
     returncode: int
     reason: ExitReason | str
     signal: int | None = None
-    stdout: Output | None = None
-    stderr: Output | None = None
+    # not "or None" for type checkers: whoever reads it has captured it, as in subprocess.CompletedProcess
+    stdout: Output = None  # type: ignore[assignment]
+    stderr: Output = None  # type: ignore[assignment]
     setup_time: float = 0.0
     run_time: float = 0.0
     usage: dict[str, Any] = {}

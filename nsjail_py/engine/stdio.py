@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from typing import IO, Any
+from typing import Protocol
 
 from nsjail_py.errors import Problem, SpecError
 from nsjail_py.linux.files import read_only_clone
@@ -16,9 +16,17 @@ PIPE = -1
 STDOUT = -2
 DEVNULL = -3
 
+
+class HasFileno(Protocol):
+    """A file, a socket, or whatever else has a descriptor."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
 #: What each of stdin, stdout and stderr may be: ``None`` the caller's own, ``PIPE``, ``DEVNULL``, ``STDOUT`` (for
 #: stderr), a descriptor, or a file object.
-Stream = None | int | IO[Any]
+Stream = None | int | HasFileno
 
 NAMES = ("stdin", "stdout", "stderr")
 

@@ -17,8 +17,7 @@ from nsjail_py.plugin import state_directory
 from nsjail_py.spec.mnt import Mnt
 from nsjail_py.spec.namespaces import Cgroupns, Ipc, Net, Pid, User, Uts
 from nsjail_py_plugins.user import ranges
-from tests.conftest import Orphans
-from tests.leaks import eventually
+from tests.leaks import Orphans, eventually
 from tests.system import script
 from tests.system.stranger import CHILD, PARENT
 
