@@ -154,11 +154,11 @@ def test_ignored_sigpipe_is_reset_for_the_payload(busybox_root: Path) -> None:
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
 shown = boxes[0].run(["grep", "^Sig[BI]", "/proc/self/status"], stdout=PIPE, text=True).stdout
-print(shown.split())
+_, blocked, _, ignored = shown.split()
+# whoever started this process may have had others ignored: posix_spawn ignores the C library's own
+print(int(blocked, 16), int(ignored, 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1))
 """
-    assert (
-        script.output(ROUNDS + end, busybox_root) == "['SigBlk:', '0000000000000000', 'SigIgn:', '0000000000000000']\n"
-    )
+    assert script.output(ROUNDS + end, busybox_root) == "0 0\n"
 
 
 # -- large callers, and small limits ------------------------------------------------------------------------------
