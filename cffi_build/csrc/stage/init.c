@@ -278,6 +278,10 @@ static long prepare(struct init *in, uint64_t flags) {
     long r = SYS(rt_sigaction, SIGCHLD, &fallback, 0, sizeof fallback.mask);
     if (r == 0)
         r = SYS(prctl, PR_SET_DUMPABLE, 0); // before there is a child in the namespace: CVE-2016-9962
+    // The keys and the window size of a terminal of the owner's are for its own process group, which this
+    // process has been in; what is meant for the payload comes from the owner.
+    if (r == 0)
+        r = SYS(setpgid, 0, 0);
     if (r < 0 || !(flags & NSJ_INIT_REAPER))
         return r;
     r = SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
