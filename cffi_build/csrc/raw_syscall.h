@@ -7,20 +7,9 @@
 #include <unistd.h>
 
 #include "sys_numbers.h"
+#include "syscall6.h"
 
 #if defined(__x86_64__)
-
-static inline long raw_syscall6(long number, long a, long b, long c, long d, long e, long f) {
-    long rc;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "=a"(rc)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return rc;
-}
 
 // The child gets a new stack, so nothing of this frame may be used in it: it calls and exits within the assembly.
 static inline long raw_clone3(const void *args, size_t size, int (*function)(void *), void *argument) {
@@ -45,18 +34,6 @@ static inline long raw_clone3(const void *args, size_t size, int (*function)(voi
 }
 
 #elif defined(__aarch64__)
-
-static inline long raw_syscall6(long number, long a, long b, long c, long d, long e, long f) {
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    register long x5 __asm__("x5") = f;
-    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "cc", "memory");
-    return x0;
-}
 
 // As above.
 static inline long raw_clone3(const void *args, size_t size, int (*function)(void *), void *argument) {
@@ -83,7 +60,7 @@ static inline long raw_clone3(const void *args, size_t size, int (*function)(voi
 #else
 
 // Elsewhere the child runs on glibc's clone(), and shares errno with a parent that does not look at it.
-static inline long raw_syscall6(long number, long a, long b, long c, long d, long e, long f) {
+static inline long nsj_syscall6(long number, long a, long b, long c, long d, long e, long f) {
     long rc = syscall(number, a, b, c, d, e, f);
     return rc == -1 ? -errno : rc;
 }
@@ -91,7 +68,7 @@ static inline long raw_syscall6(long number, long a, long b, long c, long d, lon
 #endif
 
 #define RAW6(name, a, b, c, d, e, f)                                                                                   \
-    raw_syscall6(SYS_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+    nsj_syscall6(SYS_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define RAW5(name, a, b, c, d, e) RAW6(name, a, b, c, d, e, 0)
 #define RAW4(name, a, b, c, d) RAW5(name, a, b, c, d, 0)
 #define RAW3(name, a, b, c) RAW4(name, a, b, c, 0)

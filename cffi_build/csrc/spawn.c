@@ -52,7 +52,7 @@ struct child {
 // errno, no allocation, no lock, no libc (its syscall() would overwrite a return address
 // that the parent still needs, its wrappers write the errno of the parent's thread):
 //
-//     raw_syscall6 (raw_syscall.h), fail, is_target, lift_slots, is_plain_root, raise_ambient, child_main
+//     nsj_syscall6 (syscall6.h), fail, is_target, lift_slots, is_plain_root, raise_ambient, child_main
 // =====================================================================================
 
 static int fail(struct child *child, int step, long error) {

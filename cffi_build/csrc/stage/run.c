@@ -133,8 +133,8 @@ long op_SYSCALL(struct stage *st, const struct value *arg) {
         else
             given[i] = kind == NSJ_SLOT ? (uint64_t)arg[i].fd : arg[i].n; // a pointer's bits are in n as well
     }
-    long result = sys_call((long)given[0], (long)given[1], (long)given[2], (long)given[3], (long)given[4],
-                           (long)given[5], (long)given[6]);
+    long result = nsj_syscall6((long)given[0], (long)given[1], (long)given[2], (long)given[3], (long)given[4],
+                               (long)given[5], (long)given[6]);
     if (result < 0 && result >= -4095)
         return result;
     return out < 0 ? 0 : sys_place(result, out);

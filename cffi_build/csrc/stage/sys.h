@@ -5,38 +5,17 @@
 #ifndef NSJ_SYS_H
 #define NSJ_SYS_H
 
+#include "../syscall6.h"
 #include "abi.h"
 
-static inline long sys_call(long number, long a, long b, long c, long d, long e, long f) {
-#if defined(__x86_64__)
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    long result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-#elif defined(__aarch64__)
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    register long x5 __asm__("x5") = f;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-    return x0;
-#else
+#if !defined(__x86_64__) && !defined(__aarch64__)
 #error "the stage knows x86-64 and aarch64"
 #endif
-}
 
 // SYS(close, fd): arguments that are left out are zero; a call without any is written SYS(setsid, 0).
 #define SYS(name, ...) SYS_SIX(__NR_##name, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
 #define SYS_SIX(number, a, b, c, d, e, f, ...)                                                                         \
-    sys_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+    nsj_syscall6(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
 __attribute__((noreturn)) static inline void sys_exit(int status) {
     for (;;)
