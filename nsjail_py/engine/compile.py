@@ -18,6 +18,9 @@ from nsjail_py.plugin.manager import Plugins
 from nsjail_py.spec.process import Process
 from nsjail_py.spec.spec import SandboxSpec
 
+#: Shapes of payloads that are kept. Who passes descriptors, each time others, would fill the memory with them.
+MAX_TEMPLATES = 64
+
 
 class Compiled:
     """A spec, checked and planned; only the payload is still open.
@@ -58,6 +61,8 @@ class Compiled:
         """The plan and its encoding for payloads of this shape."""
         found = self._templates.get(payload.shape)
         if found is None:
+            if len(self._templates) >= MAX_TEMPLATES:
+                self._templates.clear()
             parts = [*self._parts, (OWNER, payload_part(payload))]
             found = self._templates[payload.shape] = Template(assemble(parts, held=payload.slots))
         return found
