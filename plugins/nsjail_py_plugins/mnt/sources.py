@@ -147,13 +147,18 @@ def set_attributes(
     recursive: bool,
     maps: tuple[Iterable[IdRange], Iterable[IdRange]] | None = None,
 ) -> None:
-    """Set attributes, and an id map, of a detached mount tree (mount_setattr(2)).
+    """Set attributes, and an id map, of a detached mount tree, and cut it off from its source (mount_setattr(2)).
+
+    A clone of a shared mount is shared with it: what is mounted on either would appear on both, and pivot_root(2)
+    refuses such a root. Where systemd runs, every mount is shared.
 
     :param maps: uid and gid ranges: as the file system stores them, and as they are to look
     """
     flags = constants.AT_EMPTY_PATH | (constants.AT_RECURSIVE if recursive else 0)
     if maps is None:
-        mounts.mount_setattr("", directory=tree, flags=flags, attr_set=attributes, attr_clr=clear)
+        mounts.mount_setattr(
+            "", directory=tree, flags=flags, attr_set=attributes, attr_clr=clear, propagation=constants.MS_PRIVATE
+        )
         return
     mounts.mount_setattr(
         "",
@@ -161,5 +166,6 @@ def set_attributes(
         flags=flags,
         attr_set=attributes | constants.MOUNT_ATTR_IDMAP,
         attr_clr=clear,
+        propagation=constants.MS_PRIVATE,
         user_namespace=mapping_namespace(*maps),
     )
