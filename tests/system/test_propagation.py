@@ -1,4 +1,4 @@
-"""Where every mount is shared, as on a machine with systemd: nothing mounted outside appears inside, nor the reverse."""
+"""Where every mount is shared, as with systemd: nothing mounted outside appears inside, nor the reverse."""
 
 from __future__ import annotations
 
