@@ -227,7 +227,8 @@ class Commands:
         started = None
         try:
             given = {number: number for number in numbers} | stdio.given
-            started = launch(compiled, payload, given, trace=trace, began=began, name=name)
+            deadline = began / 1e9 + limit if limit is not None else None
+            started = launch(compiled, payload, given, trace=trace, began=began, deadline=deadline, name=name)
             stdio.handed_over()
             return Process(
                 compiled,
@@ -236,7 +237,7 @@ class Commands:
                 stdio,
                 name=started.name,
                 encoding=(encoding or "utf-8", errors or "strict") if as_text else None,
-                deadline=began / 1e9 + limit if limit is not None else None,
+                deadline=deadline,
                 joined=arrangement.joined,
             )
         except BaseException:

@@ -15,7 +15,7 @@ from nsjail_py.engine.reports import send_control
 from nsjail_py.engine.result import Result
 from nsjail_py.engine.verdict import conclude
 from nsjail_py.linux import constants as c
-from nsjail_py.linux.process import Exit, pidfd_send_signal, wait
+from nsjail_py.linux.process import Exit, kill_below, pidfd_send_signal, wait
 from nsjail_py.linux.stage import Report
 from nsjail_py.plugin.evidence import Evidence, LiveProcess
 
@@ -53,6 +53,9 @@ class Ending:
         facts = self._compiled.facts
         with suppress(ProcessLookupError):
             if not facts.get("own_pids"):
+                # an init outside of a pid namespace of its own can be stopped by a payload of the same uid
+                kill_below(self._started.pid, self._started.pidfd)
+                pidfd_send_signal(self._started.pidfd, signals.SIGCONT)
                 send_control(self._started.report, c.NSJ_CONTROL_SIGNAL_ALL, signals.SIGKILL)
             else:
                 self._started.kill_pid_1()

@@ -162,10 +162,12 @@ def _own_namespaces(pid: int) -> int:
     flags = 0
     for kind, flag in KINDS.items():
         try:
-            if os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}"):
-                flags |= flag
+            own = os.readlink(f"/proc/self/ns/{kind}")
         except FileNotFoundError:  # a kernel without that kind
             continue
+        # a process that is ending has none any more (ENOENT), and must not pass for one that shares ours
+        if os.readlink(f"/proc/{pid}/ns/{kind}") != own:
+            flags |= flag
     return flags
 
 

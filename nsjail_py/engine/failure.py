@@ -86,6 +86,17 @@ def stage_died(end: Exit | None) -> SetupError:
     )
 
 
+def out_of_time() -> SetupError:
+    """The payload had not been started by the deadline."""
+    return SetupError(
+        "start the program",
+        owner="engine",
+        errno=errno.ETIMEDOUT,
+        reason="it did not start within the timeout",
+        hint="give it more time; in a running sandbox a program there may have stopped it",
+    )
+
+
 def _explained(compiled: Compiled, error: SetupError) -> SetupError:
     if error.hint is None:
         error.hint = compiled.plugins.explain(error, error.owner, compiled.spec, compiled.host)

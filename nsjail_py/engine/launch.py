@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from signal import SIGKILL
+from signal import SIGCONT, SIGKILL
 
 from nsjail_py.engine.compile import Compiled, Template
-from nsjail_py.engine.failure import action_failed, bad_plan, spawn_failed, stage_died, step_failed
+from nsjail_py.engine.failure import action_failed, bad_plan, out_of_time, spawn_failed, stage_died, step_failed
 from nsjail_py.engine.naming import complete_record, put_on_record
 from nsjail_py.engine.payload import Payload
 from nsjail_py.engine.reports import read_report, release
@@ -22,7 +23,7 @@ from nsjail_py.engine.sweep import sweep_once
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.files import sealed_memfd
 from nsjail_py.linux.idmap import map_text
-from nsjail_py.linux.process import SpawnError, only_child, pidfd_open, pidfd_send_signal, spawn, wait
+from nsjail_py.linux.process import Child, SpawnError, only_child, pidfd_open, pidfd_send_signal, spawn, wait
 from nsjail_py.linux.procfs import children
 from nsjail_py.linux.sockets import seqpacket_pair
 from nsjail_py.linux.stage import Report
@@ -32,6 +33,21 @@ from nsjail_py.plan.phases import Phase
 from nsjail_py.running import Running
 
 _owner: tuple[int, int] = (0, -1)
+
+#: Seconds that a launch may go on past the payload's deadline: a short one is still the payload's to run out of.
+GRACE = 5.0
+
+#: The stages' ends of report sockets that are open here as well, for the time of a clone. A child that another thread
+#: forks meanwhile would hold them, and the end of a stage, or the exec of a payload that is pid 1, would not be heard.
+_passing: set[int] = set()
+
+
+def _forked() -> None:
+    while _passing:
+        os.close(_passing.pop())
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Started(Launch):
@@ -46,7 +62,10 @@ class Started(Launch):
     :ivar record: the sandbox's record, where it has one, as it was before the start
     """
 
-    __slots__ = ("_changed", "_planned", "began", "payload", "record", "report", "started", "terminal", "trace")
+    __slots__ = (
+        *("_changed", "_owner", "_planned", "began", "payload"),
+        *("record", "report", "started", "terminal", "trace"),
+    )
 
     def __init__(self, compiled: Compiled, planned: tuple[Step, ...], changed: Mapping[int, Step], began: int) -> None:
         super().__init__(compiled.host)
@@ -59,6 +78,13 @@ class Started(Launch):
         self.record: Running | None = None
         self._planned = planned
         self._changed = changed
+        self._owner = os.getpid()
+
+    def __del__(self) -> None:
+        # a signal handler has raised when this was about to be handed over: it is nobody's
+        if getattr(self, "_owner", 0) == os.getpid() and self.pidfd >= 0:
+            self.kill()
+            close(self)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -71,13 +97,18 @@ class Started(Launch):
         A stage that waits outside for a child inside is left to reap that child and to end by itself: an orphan in a
         pid namespace is given to the nearest subreaper of the host, and the namespace cannot end until that reaps.
         """
+        if self.pidfd < 0:
+            return
         with suppress(OSError):
             below = children(self.pid)
+            pidfd_send_signal(self.pidfd, 0)  # nobody has waited for it yet: the pid is still its own
             for child in below:
-                os.kill(child, SIGKILL)
-            if not below:
-                pidfd_send_signal(self.pidfd, SIGKILL)
-        wait(self.pidfd)
+                with suppress(ProcessLookupError):
+                    os.kill(child, SIGKILL)
+            # one outside of a pid namespace can be stopped by a payload of the same uid, and must reap now
+            pidfd_send_signal(self.pidfd, SIGCONT if below else SIGKILL)
+        with suppress(ChildProcessError):
+            wait(self.pidfd)
 
     @property
     def _forked(self) -> bool:
@@ -97,6 +128,7 @@ class Started(Launch):
         """
         inner = only_child(self.pid) if self._forked else -1
         try:
+            pidfd_send_signal(self.pidfd, 0)  # another thread may have waited for it: then that was a stranger's child
             pidfd_send_signal(inner if inner >= 0 else self.pidfd, SIGKILL)
         finally:
             if inner >= 0:
@@ -109,6 +141,7 @@ def launch(
     descriptors: Mapping[int, int],
     *,
     began: int,
+    deadline: float | None = None,
     trace: bool = False,
     name: str | None = None,
 ) -> Started:
@@ -118,6 +151,7 @@ def launch(
     :param payload: what to execute
     :param descriptors: the caller's descriptor for each number of the payload; they stay the caller's
     :param began: CLOCK_MONOTONIC of the call, in nanoseconds
+    :param deadline: CLOCK_MONOTONIC in seconds; a launch that hangs is given up a while after it
     :param trace: have every step reported
     :param name: a name to be put on record under
     :returns: the launch; its undo stack is to be closed when the sandbox has ended
@@ -133,14 +167,11 @@ def launch(
         put_on_record(started, compiled, payload.argv, name)
         _run_actions(started, compiled, template, Phase.HOST)
         _spawn(started, compiled, template, blob, descriptors)
-        try:
-            _follow(started, compiled, template)
-            complete_record(started)
-        except BaseException:
-            started.kill()
-            raise
+        _follow(started, compiled, template, deadline)
+        complete_record(started)
         started.release()
     except BaseException:
+        started.kill()
         close(started)
         raise
     return started
@@ -161,14 +192,17 @@ def _spawn(
     plan = template.plan
     theirs = -1
     program = -1
+    child = Child()
     try:
         started.report, theirs = seqpacket_pair()
+        _passing.add(theirs)
         program = sealed_memfd("nsjail-py-plan", blob)
         slots = [theirs, program, owner_pidfd()]
         for born in template.born:
             slots.append(descriptors[born] if isinstance(born, int) else started.descriptor(born))
         writes, gate = _map_writes(started.maps, plan.flags)
-        child = spawn(
+        spawn(
+            child=child,
             flags=plan.flags,
             stage=stage(),
             slots=slots,
@@ -178,10 +212,11 @@ def _spawn(
             writes=writes,
             release_gate=0 if template.handed else gate,
         )
-        started.pid, started.pidfd = child.pid, child.pidfd
     except SpawnError as error:
         raise spawn_failed(compiled, error) from error
     finally:
+        started.pid, started.pidfd = child.pid, child.pidfd
+        _passing.discard(theirs)
         for fd in (theirs, program):
             if fd >= 0:
                 os.close(fd)
@@ -200,7 +235,7 @@ def map_files(maps: IdMaps) -> list[tuple[str, bytes]]:
     return [*writes, ("uid_map", map_text(maps.uids)), ("gid_map", map_text(maps.gids))]
 
 
-def _follow(started: Started, compiled: Compiled, template: Template) -> None:
+def _follow(started: Started, compiled: Compiled, template: Template, deadline: float | None) -> None:
     """Read reports until the payload runs."""
     plan = template.plan
     if template.handed:
@@ -208,7 +243,12 @@ def _follow(started: Started, compiled: Compiled, template: Template) -> None:
         fds = [started.descriptor(slot) for each in template.handed for slot in each.fills]
         release(started.report, c.NSJ_GATE_CREATED, fds, plan.birth)
     init = bool(plan.facts.get("init", True))
+    poll = select.poll()
+    poll.register(started.report, select.POLLIN)
     while True:
+        # what enters a running sandbox can be stopped by a payload there before it executes anything
+        if deadline is not None and not poll.poll(max(0.0, deadline + GRACE - time.monotonic()) * 1000):
+            raise out_of_time()
         received = read_report(started.report)
         if received is None:
             if init:
@@ -274,10 +314,12 @@ def owner_pidfd() -> int:
 
 def close(started: Started) -> None:
     """Close every descriptor of a launch, and take back what its actions did."""
-    for name in ("report", "pidfd", "payload", "terminal"):
-        fd = getattr(started, name)
-        if fd >= 0:
-            os.close(fd)
-            setattr(started, name, -1)
-    started.release()
-    started.undo.close()
+    try:
+        for name in ("report", "pidfd", "payload", "terminal"):
+            fd = getattr(started, name)
+            setattr(started, name, -1)  # first: a signal handler may raise, and no number may be closed twice
+            if fd >= 0:
+                os.close(fd)
+        started.release()
+    finally:
+        started.undo.close()

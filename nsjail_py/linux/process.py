@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
+from signal import SIGKILL
 
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.call import check, failure, ffi, lib
+from nsjail_py.linux.procfs import children, parent
 from nsjail_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
 _SPAWN_CALLS = {
@@ -25,6 +27,10 @@ _SPAWN_CALLS = {
     c.NSJ_SPAWN_EXEC: "execveat of the stage",
     c.NSJ_SPAWN_MAP: "write",
 }
+
+
+#: Children that fork faster than they are killed are left to the limit on their number.
+_MOST_ROUNDS = 100
 
 
 class SpawnError(OSError):
@@ -39,17 +45,26 @@ class SpawnError(OSError):
 
 
 class Child:
-    """A started process.
+    """A process that :func:`spawn` starts.
 
-    :ivar pid: its process id in the caller's pid namespace
-    :ivar pidfd: its descriptor, which the caller closes
+    :ivar pid: its process id in the caller's pid namespace, -1 before
+    :ivar pidfd: its descriptor, which the caller closes; -1 before
     """
 
-    __slots__ = ("pid", "pidfd")
+    __slots__ = ("_request",)
 
-    def __init__(self, pid: int, pidfd: int) -> None:
-        self.pid = pid
-        self.pidfd = pidfd
+    def __init__(self) -> None:
+        self._request = ffi.new("struct nsj_spawn *", {"pid": -1, "pidfd": -1})
+
+    @property
+    def pid(self) -> int:
+        pid: int = self._request.pid
+        return pid
+
+    @property
+    def pidfd(self) -> int:
+        pidfd: int = self._request.pidfd
+        return pidfd
 
     def __repr__(self) -> str:
         return f"Child(pid={self.pid}, pidfd={self.pidfd})"
@@ -65,6 +80,7 @@ def spawn(
     writes: Sequence[tuple[str, bytes]] = (),
     release_gate: int = 0,
     keep: int = 0,
+    child: Child | None = None,
 ) -> Child:
     """Execute the stage in a new process and new namespaces, without a copy of the calling one.
 
@@ -77,10 +93,13 @@ def spawn(
     :param release_gate: the gate that is released after the writes; 0: none
     :param keep: the mask of capabilities that the stage has in a new user namespace, each at the cost of a
         microsecond; 0: all
+    :param child: what becomes the child. Whoever holds it loses no process to a signal handler that raises: one that
+        was due while C ran is called before Python has seen the result
     :returns: the child, which has executed the stage when this returns
     :raises SpawnError: with the step that failed
     """
-    request = ffi.new("struct nsj_spawn *")
+    child = child or Child()
+    request = child._request
     descriptors = ffi.new("int32_t[]", slots)
     request.stage = stage
     request.slots = descriptors
@@ -97,7 +116,7 @@ def spawn(
     code = lib.nsj_spawn(request)
     if code < 0:
         raise _spawn_error(code, request, writes)
-    return Child(request.pid, request.pidfd)
+    return child
 
 
 def file_writes(writes: Sequence[tuple[str, bytes]]) -> tuple[object, ...]:
@@ -159,6 +178,50 @@ def only_child(pid: int) -> int:
     if pidfd >= 0:
         os.close(pidfd)
     return -1
+
+
+def kill_below(pid: int, pidfd: int) -> None:
+    """SIGKILL to all that descends from a child of the caller, until nothing new is found; not to the child itself.
+
+    :param pid: the child
+    :param pidfd: the same: once it has been waited for, nothing is done any more
+    """
+    before: set[int] = set()
+    for _ in range(_MOST_ROUNDS):
+        found = set(_descendants(pid))
+        if found == before:  # those are dead, and not reaped yet
+            break
+        for each in found - before:
+            _kill_below(each, pid, pidfd)
+        before = found
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    try:
+        for child in children(pid):
+            yield child
+            yield from _descendants(child)
+    except OSError:  # it has ended since
+        return
+
+
+def _kill_below(pid: int, top: int, top_pidfd: int) -> None:
+    """Kill a process if it still descends from ``top`` now that a descriptor says which process is meant."""
+    try:
+        pidfd = pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        above = pid
+        while above > 1 and above != top:
+            above = parent(above)
+        pidfd_send_signal(top_pidfd, 0)  # nobody has waited for it: its pid has been its own all the time
+        if above == top:
+            pidfd_send_signal(pidfd, SIGKILL)
+    except OSError:  # it has ended since, or is another user's
+        pass
+    finally:
+        os.close(pidfd)
 
 
 def pidfd_send_signal(pidfd: int, signal: int, flags: int = 0) -> None:

@@ -84,10 +84,10 @@ class Launch:
 
     def release(self) -> None:
         """Close every descriptor that the stage has by now."""
-        for fd in self._filled.values():
+        while self._filled:  # taken out first: a signal handler may raise, and no number may be closed twice
+            fd = self._filled.popitem()[1]
             if fd not in self._kept:
                 os.close(fd)
-        self._filled.clear()
-        if self.cgroup >= 0:
-            os.close(self.cgroup)
-            self.cgroup = -1
+        fd, self.cgroup = self.cgroup, -1
+        if fd >= 0:
+            os.close(fd)

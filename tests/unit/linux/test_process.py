@@ -258,7 +258,7 @@ def test_many_threads_at_once(probe: int) -> None:
 
 
 def test_child_shows_what_it_is() -> None:
-    assert repr(process.Child(12, 34)) == "Child(pid=12, pidfd=34)"
+    assert repr(process.Child()) == "Child(pid=-1, pidfd=-1)"
 
 
 def test_wait_tells_a_signal(spawn_probe: Spawner) -> None:

@@ -1,0 +1,135 @@
+"""What a payload, a signal or another thread does at the worst moment, and what must hold all the same.
+
+The rows of the threat model that are about mounts, devices and privileges have files of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+import pytest
+
+from nsjail_py import ExitReason, Sandbox, SandboxSpec, SetupError
+from nsjail_py.engine import commands, enter, launch
+from nsjail_py.engine.launch import launch as launched
+from nsjail_py.engine.process import Process
+from nsjail_py.linux.process import Child, spawn
+from nsjail_py.spec.mnt import Mnt
+from nsjail_py.spec.namespaces import Pid
+from tests.leaks import eventually
+
+
+def interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+# -- a signal handler that raises; the fixture ``leaks`` looks for what is left -------------------------------------
+
+
+def test_interrupt_while_the_stage_is_cloned(any_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signals are blocked in the clone, so one that comes meanwhile is handled before Python has its result."""
+
+    def interrupted(*slots: object, **request: object) -> NoReturn:
+        spawn(*slots, **request)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "spawn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        any_box.start(["sleep", "1000"])
+
+
+def test_interrupt_as_a_launch_is_handed_over(any_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "launch", lambda *words, **call: interrupt(launched(*words, **call)))
+    with pytest.raises(KeyboardInterrupt):
+        any_box.start(["sleep", "1000"])
+
+
+def test_interrupt_between_closing_two_descriptors(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is closed is closed once, and the error is the caller's own."""
+    close, closed = os.close, []
+
+    def closing(fd: int) -> None:
+        close(fd)
+        closed.append(fd)
+        if len(closed) == 3:
+            raise KeyboardInterrupt
+
+    def release(started: launch.Started) -> None:
+        monkeypatch.setattr(os, "close", closing)
+        given_up(started)
+
+    given_up = launch.Started.release
+    monkeypatch.setattr(launch.Started, "release", release)
+    with pytest.raises(KeyboardInterrupt):
+        box.start(["sleep", "1000"])
+
+
+# -- another thread that forks --------------------------------------------------------------------------------------
+
+
+def test_fork_while_the_stage_is_cloned(any_box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forked child holds no end of the report socket, whose end is all that tells of an exec as pid 1."""
+    forked = 0
+
+    def forking(*slots: object, **request: object) -> Child:
+        nonlocal forked
+        forked = os.fork()
+        if not forked:
+            signal.alarm(20)  # the launch would end with it
+            signal.pause()
+        return spawn(*slots, **request)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(launch, "spawn", forking)
+    process = any_box.start(["true"])
+    assert process.wait().returncode == 0
+    assert os.waitpid(forked, os.WNOHANG) == (0, 0)
+    os.kill(forked, signal.SIGKILL)
+    os.waitpid(forked, 0)
+
+
+# -- a payload against the one that waits for it --------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared_pids(busybox_root: Path) -> Sandbox:
+    """A payload that sees its init, which is not pid 1, and has the same uid."""
+    return Sandbox(SandboxSpec(pid=Pid(mode="off"), mnt=Mnt(proc="try")), rootfs=busybox_root, user="0")
+
+
+def test_init_that_is_stopped_is_no_shield(shared_pids: Sandbox) -> None:
+    process = shared_pids.start(["sh", "-c", "sleep 1000 & while :; do kill -STOP $PPID; done"])
+    init = psutil.Process(process.init_pid)
+    assert eventually(lambda: init.status() == psutil.STATUS_STOPPED)
+    process.kill()
+    assert process.wait(60).reason is ExitReason.KILLED
+
+
+def enter_until_it_fails(process: Process) -> None:
+    for _ in range(1000):
+        process.exec(["true"], timeout=0).wait()
+
+
+def test_payload_that_stops_newcomers(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that enters can be stopped before it executes; with a timeout, whoever waits for that comes back."""
+    monkeypatch.setattr(launch, "GRACE", 0.2)
+    with box.start(["sh", "-c", "while :; do kill -STOP -1; done"]) as process, pytest.raises(SetupError) as caught:
+        enter_until_it_fails(process)
+    assert "it did not start within the timeout" in str(caught.value)
+
+
+# -- a process that is not what it was ------------------------------------------------------------------------------
+
+
+def test_ended_process_does_not_pass_for_one_that_shares_our_namespaces() -> None:
+    """What was entered would be the host."""
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(FileNotFoundError):
+        enter._own_namespaces(pid)
+    os.waitpid(pid, 0)
