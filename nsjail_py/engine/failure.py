@@ -47,8 +47,10 @@ def action_failed(compiled: Compiled, owned: OwnedAction, error: OSError) -> Set
     return _explained(compiled, failed)
 
 
-def spawn_failed(compiled: Compiled, error: SpawnError) -> SetupError:
-    """The child could not be made."""
+def spawn_failed(compiled: Compiled, error: OSError) -> SetupError:
+    """The child could not be made, or what it is to be given."""
+    step = error.step if isinstance(error, SpawnError) else c.NSJ_SPAWN_SLOTS
+    file = error.file if isinstance(error, SpawnError) else None
     hints = {
         c.NSJ_SPAWN_CLONE: "nsjail-py doctor says which namespaces this user can have",
         c.NSJ_SPAWN_SLOTS: "raise the limit on open files: ulimit -n",
@@ -56,12 +58,12 @@ def spawn_failed(compiled: Compiled, error: SpawnError) -> SetupError:
     }
     failed = SetupError(
         "start the stage",
-        owner="user" if error.step == c.NSJ_SPAWN_MAP else "engine",
+        owner="user" if step == c.NSJ_SPAWN_MAP else "engine",
         errno=error.errno or errno.EIO,
-        phase=(Phase.CREATED if error.step == c.NSJ_SPAWN_MAP else Phase.HOST).name,
-        path=error.file,
+        phase=(Phase.CREATED if step == c.NSJ_SPAWN_MAP else Phase.HOST).name,
+        path=file,
         reason=error.strerror,
-        hint=hints.get(error.step),
+        hint=hints.get(step),
     )
     return _explained(compiled, failed)
 

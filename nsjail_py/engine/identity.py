@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
 import msgspec
 
@@ -18,6 +19,7 @@ HOST_VIEW_ID = 1000
 NOBODY = 65534
 # no account file is larger, and a hostile root may hold an endless one
 MAX_ACCOUNTS = 1 << 20
+MAX_ID = 2**32 - 2
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -65,7 +67,7 @@ def _default(spec: SandboxSpec, host: Host, rooted: bool) -> tuple[int, int]:
 def _home(spec: SandboxSpec, uid: int, accounts: list[list[str]], rooted: bool) -> str:
     if rooted:
         for fields in accounts:
-            if len(fields) > 5 and fields[2] == str(uid) and fields[5].startswith("/"):
+            if len(fields) > 5 and fields[2] == str(uid) and fields[5].startswith("/") and "\0" not in fields[5]:
                 return fields[5]
         return "/root" if uid == 0 else "/"
     if spec.section("mnt", Mnt).view == "empty":
@@ -94,32 +96,39 @@ def _accounts(root: str, name: str) -> list[list[str]]:
         return []
     finally:
         os.close(folder)
-    with open(fd, "rb", buffering=0) as file:
-        text = file.read(MAX_ACCOUNTS) or b""
+    try:
+        # a directory cannot be read, and whatever has to be waited for is no account file
+        text = os.read(fd, MAX_ACCOUNTS) if S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)
     return [line.split(":") for line in text.decode(errors="replace").splitlines()]
 
 
 def _named(user: str, accounts: list[list[str]], groups: list[list[str]]) -> tuple[int, int]:
     name, _, group = user.partition(":")
     entry = next((fields for fields in accounts if len(fields) > 3 and name in (fields[0], fields[2])), None)
-    if name.isdecimal():
-        uid = int(name)
-    elif entry is not None and entry[2].isdecimal():
-        uid = int(entry[2])
-    else:
-        uid = {"root": 0, "user": HOST_VIEW_ID, "nobody": NOBODY}.get(name, -1) if not accounts else -1
-    if uid < 0 or uid >= 2**32 - 1:
+    uid = _number(name)
+    if uid is None and not name.isdecimal():
+        if entry is not None:
+            uid = _number(entry[2])
+        elif not accounts:
+            uid = {"root": 0, "user": HOST_VIEW_ID, "nobody": NOBODY}.get(name)
+    if uid is None:
         raise _nobody("user", name, "passwd")
     if not group:
-        return uid, int(entry[3]) if entry is not None and entry[3].isdecimal() else uid
-    if group.isdecimal():
-        return uid, int(group)
-    found = next(
-        (fields for fields in groups if len(fields) > 2 and fields[0] == group and fields[2].isdecimal()), None
-    )
-    if found is None:
+        own = _number(entry[3]) if entry is not None else None
+        return uid, uid if own is None else own
+    gid = _number(group)
+    if gid is None and not group.isdecimal():
+        gid = next((_number(fields[2]) for fields in groups if len(fields) > 2 and fields[0] == group), None)
+    if gid is None:
         raise _nobody("group", group, "group")
-    return uid, int(found[2])
+    return uid, gid
+
+
+def _number(text: str) -> int | None:
+    """An id, or ``None`` where a text is none: a hostile root may have any number of digits."""
+    return int(text) if text.isdecimal() and len(text) <= 10 and int(text) <= MAX_ID else None
 
 
 def _nobody(kind: str, name: str, file: str) -> SpecError:

@@ -23,7 +23,7 @@ from nsjail_py.engine.sweep import sweep_once
 from nsjail_py.linux import constants as c
 from nsjail_py.linux.files import sealed_memfd
 from nsjail_py.linux.idmap import map_text
-from nsjail_py.linux.process import Child, SpawnError, only_child, pidfd_open, pidfd_send_signal, spawn, wait
+from nsjail_py.linux.process import Child, only_child, pidfd_open, pidfd_send_signal, spawn, wait
 from nsjail_py.linux.procfs import children
 from nsjail_py.linux.sockets import seqpacket_pair
 from nsjail_py.linux.stage import Report
@@ -130,6 +130,8 @@ class Started(Launch):
         try:
             pidfd_send_signal(self.pidfd, 0)  # another thread may have waited for it: then that was a stranger's child
             pidfd_send_signal(inner if inner >= 0 else self.pidfd, SIGKILL)
+            if inner >= 0:
+                pidfd_send_signal(self.pidfd, SIGCONT)  # somebody may have stopped it, and it has to reap
         finally:
             if inner >= 0:
                 os.close(inner)
@@ -212,7 +214,7 @@ def _spawn(
             writes=writes,
             release_gate=0 if template.handed else gate,
         )
-    except SpawnError as error:
+    except OSError as error:
         raise spawn_failed(compiled, error) from error
     finally:
         started.pid, started.pidfd = child.pid, child.pidfd

@@ -6,6 +6,7 @@ The rows of the threat model that are about mounts, devices and privileges have 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import NoReturn
@@ -68,6 +69,20 @@ def test_interrupt_between_closing_two_descriptors(box: Sandbox, monkeypatch: py
         box.start(["sleep", "1000"])
 
 
+def test_no_descriptor_left(any_box: Sandbox) -> None:
+    """Wherever the caller's descriptors end, the error is one of a set-up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = os.dup(0)
+    os.close(first)
+    for limit in range(first, first + 24):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        try:
+            with pytest.raises(SetupError):
+                any_box.start(["true"])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 # -- another thread that forks --------------------------------------------------------------------------------------
 
 
@@ -104,6 +119,15 @@ def test_init_that_is_stopped_is_no_shield(shared_pids: Sandbox) -> None:
     process = shared_pids.start(["sh", "-c", "sleep 1000 & while :; do kill -STOP $PPID; done"])
     init = psutil.Process(process.init_pid)
     assert eventually(lambda: init.status() == psutil.STATUS_STOPPED)
+    process.kill()
+    assert process.wait(60).reason is ExitReason.KILLED
+
+
+def test_stopped_stage_keeps_nobody_waiting(any_box: Sandbox) -> None:
+    process = any_box.start(["sleep", "1000"])
+    stage = psutil.Process(process._started.pid)
+    stage.suspend()
+    assert eventually(lambda: stage.status() == psutil.STATUS_STOPPED)
     process.kill()
     assert process.wait(60).reason is ExitReason.KILLED
 

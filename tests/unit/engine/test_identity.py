@@ -142,6 +142,25 @@ def test_a_fifo_keeps_nobody_waiting(root: Path) -> None:
     assert settled("700", root=root) == Identity(700, 700, "/")
 
 
+def test_a_directory_holds_no_accounts(root: Path) -> None:
+    (root / "etc" / "passwd").unlink()
+    (root / "etc" / "passwd").mkdir()
+    assert settled("nobody", root=root).uid == 65534
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, str(2**32 - 1), "-1", "²", ""])
+def test_numbers_that_are_no_ids(root: Path, number: str) -> None:
+    (root / "etc" / "passwd").write_text(f"web:x:33:{number}::/:\nbad:x:{number}:33::/:\n")
+    assert settled("web", root=root).gid == 33
+    with pytest.raises(SpecError, match="there is no user bad inside"):
+        settled("bad", root=root)
+
+
+def test_a_home_that_is_no_path(root: Path) -> None:
+    (root / "etc" / "passwd").write_text("root:x:0:0::/a\0b:/bin/sh\n")
+    assert settled("root", root=root).home == "/root"
+
+
 def test_an_endless_file_is_not_read_to_its_end(root: Path) -> None:
     with (root / "etc" / "passwd").open("ab") as file:
         file.truncate(1 << 40)
