@@ -18,8 +18,9 @@ JSON Schema.
 
 A spec is TOML or JSON with a table for each plugin; what is left out has its default. Unknown keys and values of a
 wrong type are errors that name their place, such as `$.mnt.mounts[0].target`. In Python the spec
-`SandboxSpec(uts=Uts(hostname="web"))` is the same with objects: the sections are in `nsjail_py.plugin.sections`, the
-kinds of mounts in `nsjail_py.spec.mnt`.
+`SandboxSpec(uts=Uts(hostname="web"))` is the same with objects: the kinds of mounts are in
+`nsjail_py`, the sections in `nsjail_py.plugin.sections`, the two kinds of roots (`Root`, `OverlayRoot`) in
+`nsjail_py.spec.mnt`.
 
 ```toml
 [uts]

@@ -37,6 +37,17 @@ if TYPE_CHECKING:
     from nsjail_py.sandbox import Sandbox as Sandbox
     from nsjail_py.sandbox import enter as enter
     from nsjail_py.sandbox import run as run
+    from nsjail_py.spec.mnt import Bind as Bind
+    from nsjail_py.spec.mnt import Dev as Dev
+    from nsjail_py.spec.mnt import Directory as Directory
+    from nsjail_py.spec.mnt import File as File
+    from nsjail_py.spec.mnt import Mask as Mask
+    from nsjail_py.spec.mnt import Mqueue as Mqueue
+    from nsjail_py.spec.mnt import Overlay as Overlay
+    from nsjail_py.spec.mnt import Proc as Proc
+    from nsjail_py.spec.mnt import Symlink as Symlink
+    from nsjail_py.spec.mnt import Sysfs as Sysfs
+    from nsjail_py.spec.mnt import Tmpfs as Tmpfs
     from nsjail_py.spec.spec import SandboxSpec as SandboxSpec
 
 _WHERE = {
@@ -50,6 +61,22 @@ _WHERE = {
     "STDOUT": "engine.stdio",
     "DEVNULL": "engine.stdio",
     "SandboxSpec": "spec.spec",
+    **dict.fromkeys(
+        (
+            "Bind",
+            "Dev",
+            "Directory",
+            "File",
+            "Mask",
+            "Mqueue",
+            "Overlay",
+            "Proc",
+            "Symlink",
+            "Sysfs",
+            "Tmpfs",
+        ),
+        "spec.mnt",
+    ),
     **dict.fromkeys(
         (
             "SandboxError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ class Finished(Protocol):
     def stdout(self) -> Any: ...
     @property
     def stderr(self) -> Any: ...
+    def describe(self) -> str: ...
 
 
 class CommandError(SandboxError, subprocess.CalledProcessError):
@@ -34,7 +36,8 @@ class CommandError(SandboxError, subprocess.CalledProcessError):
             self, result.returncode, result.args, output=result.stdout, stderr=result.stderr
         )
         self.result = result
-        self.message = subprocess.CalledProcessError.__str__(self)
+        # its own words know neither a time that ran out nor who killed it
+        self.message = f"{shlex.join(result.args)}: {result.describe()}"
 
     __str__ = SandboxError.__str__
 

@@ -57,7 +57,7 @@ class Sandbox(Commands):
         hostname: str | None = None,
         net: str | None = None,
         env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
+        cwd: str | os.PathLike[str] | None = None,
         user: str | int | None = None,
         timeout: float | None = None,
     ) -> None:
@@ -75,7 +75,10 @@ class Sandbox(Commands):
             uts=Uts(hostname=hostname) if hostname is not None else Uts(),
             net=Net(mode=net) if net is not None else Net(),
             process=ProcessSection(
-                user=str(user) if user is not None else None, env=dict(env or {}), cwd=cwd, timeout=timeout
+                user=str(user) if user is not None else None,
+                env=dict(env or {}),
+                cwd=os.fspath(cwd) if cwd is not None else None,
+                timeout=timeout,
             ),
         )
         spec = check(base.overlay(keywords), self._plugins.types)
@@ -104,7 +107,7 @@ class Call(TypedDict, total=False):
     errors: str | None
     pass_fds: Sequence[int]
     env: Mapping[str, str] | None
-    cwd: str | None
+    cwd: str | os.PathLike[str] | None
     timeout: float | None
     check: bool
     name: str | None

@@ -81,11 +81,10 @@ class Parser:
     def _find(self, flag: str) -> Option:
         if flag in self._options:
             return self._options[flag]
-        from nsjail_py.spec.explain import closest
+        from nsjail_py.spec.explain import closest_option
 
-        near = closest(flag, self._options) or ""
         verb = self.usage.split(maxsplit=1)[0]
-        hint = near if near.startswith("did you") else f"{PROGRAM} {verb} --help lists them"
+        hint = closest_option(flag, self._options) or f"{PROGRAM} {verb} --help lists them"
         raise UsageError(f"unknown option: {flag}", hint=hint)
 
     def _cluster(self, word: str, words: list[str]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from nsjail_py.engine.result import Result
 from nsjail_py.engine.stdio import PIPE, STDOUT, Stdio, Stream, passed
 from nsjail_py.engine.terminal import DEFAULT_SIZE
 from nsjail_py.errors import Problem, SpecError
+from nsjail_py.spec.process import LONGEST
 from nsjail_py.spec.spec import SandboxSpec
 
 #: What every payload finds in its environment.
@@ -53,7 +54,7 @@ class Commands:
         errors: str | None = None,
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
+        cwd: str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         check: bool = False,
         name: str | None = None,
@@ -132,7 +133,7 @@ class Commands:
         errors: str | None = None,
         pass_fds: Sequence[int] = (),
         env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
+        cwd: str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         name: str | None = None,
         tty: bool = False,
@@ -180,18 +181,20 @@ class Commands:
         argv: Sequence[str | os.PathLike[str]],
         *,
         env: Mapping[str, str] | None,
-        cwd: str | None,
+        cwd: str | os.PathLike[str] | None,
         numbers: Sequence[int],
         tty: tuple[int, int] | None,
     ) -> Payload:
-        command = tuple(os.fspath(each) for each in argv)
+        command = () if isinstance(argv, (str, bytes)) else tuple(map(os.fsdecode, argv))
+        given = {os.fsdecode(variable): os.fsdecode(value) for variable, value in env.items()} if env else {}
+        place = os.fsdecode(cwd) if cwd is not None else None
         section = self._compiled.section
         home = self._compiled.identity.home
-        whole = {**ENVIRONMENT, "HOME": home, **section.env, **(env or {})}
-        problems = list(_problems(argv, command, env or {}, cwd))
+        whole = {**ENVIRONMENT, "HOME": home, **section.env, **given}
+        problems = list(_problems(command, given, place))
         if problems:
             raise SpecError(problems)
-        wanted = cwd or section.cwd
+        wanted = place or section.cwd
         return Payload(
             argv=command,
             env=whole,
@@ -210,7 +213,7 @@ class Commands:
         errors: str | None,
         pass_fds: Sequence[int],
         env: Mapping[str, str] | None,
-        cwd: str | None,
+        cwd: str | os.PathLike[str] | None,
         timeout: float | None,
         name: str | None,
         trace: bool = False,
@@ -222,6 +225,8 @@ class Commands:
         payload = self._payload(argv, env=env, cwd=cwd, numbers=numbers, tty=arrangement.size)
         compiled, payload = self._programs.find(payload)
         limit = timeout if timeout is not None else self._compiled.section.timeout
+        if limit is not None and not limit <= LONGEST:  # nor what is not a number
+            raise SpecError([Problem("$.timeout", f"not at most {LONGEST} seconds: {limit}", "give none for no limit")])
         as_text = text or encoding is not None or errors is not None
         stdio = Stdio(arrangement.streams)
         started = None
@@ -249,11 +254,13 @@ class Commands:
             raise
 
 
-def _problems(argv: object, command: Sequence[str], env: Mapping[str, str], cwd: str | None) -> Iterable[Problem]:
+def _problems(command: Sequence[str], env: Mapping[str, str], cwd: str | None) -> Iterable[Problem]:
     """What is wrong with the parameters of one call."""
-    if isinstance(argv, str) or not command:
+    if not command:
         hint = "use shlex.split, or ['sh', '-c', …]"
         yield Problem("$.argv", "a command is a list of strings, not one string and not empty", hint)
+    elif not command[0]:
+        yield Problem("$.argv", "the name of the program is empty", "name one")
     if any("\0" in word for word in command):
         yield Problem("$.argv", "a word with a NUL character", "no program can be given one")
     for name, value in env.items():

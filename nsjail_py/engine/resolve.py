@@ -110,6 +110,8 @@ class _Trail:
                     program = _Program(shimmed)
                 at = shimmed
                 continue
+            if at != found and not os.path.lexists(at):
+                break  # a script of a missing interpreter; what the kernel says of it is an answer
             self._pass(at)
             interpreter, arguments, searched = _interpreter(at)
             if searched:

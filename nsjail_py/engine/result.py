@@ -52,6 +52,16 @@ class Result(msgspec.Struct, Generic[Output], frozen=True, kw_only=True):
         """Whether it exited with 0 by itself."""
         return self.returncode == 0 and self.reason is ExitReason.EXITED
 
+    def check_returncode(self) -> None:
+        """As that of ``subprocess.CompletedProcess``.
+
+        :raises CommandError: it is not ``ok``
+        """
+        if not self.ok:
+            from nsjail_py.errors import CommandError
+
+            raise CommandError(self)
+
     def describe(self) -> str:
         """One line for people: ``exited with 3``, ``killed by SIGSEGV``."""
         if self.reason is ExitReason.EXITED:

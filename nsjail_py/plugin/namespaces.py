@@ -118,7 +118,7 @@ class Namespace:
         if parsed.kind == "on" and not self.exists(host):
             yield Problem(
                 path,
-                f"this kernel or user cannot have a {self.section} namespace",
+                f"this kernel or user cannot have a new {self.section} namespace",
                 f"see nsjail-py doctor, or set {self.section}.mode to try",
             )
         elif parsed.kind == "path" and not os.path.exists(parsed.value):

@@ -45,7 +45,8 @@ def explain(name: str, raw: Any, kind: type[Section], error: msgspec.ValidationE
     match = _MESSAGE.match(str(error))
     assert match is not None, "the pattern matches every text"
     what, key = match["what"], match["key"]
-    path, value, schema = _Walk(kind, raw, error).to(match["path"] or "$")
+    walk = _Walk(kind, raw, error)
+    path, value, schema = walk.to(match["path"] or "$")
     path = f"$.{name}{path[1:]}"
     if key:
         return Problem(path, f"expected each key to be {_phrase(schema.get('propertyNames', {'type': 'string'}))}")
@@ -53,7 +54,9 @@ def explain(name: str, raw: Any, kind: type[Section], error: msgspec.ValidationE
         valid = schema.get("properties", {})
         return Problem(f"{path}.{unknown[1]}", "unknown key", closest(unknown[1], valid))
     if missing := _MISSING.match(what):
-        return Problem(f"{path}.{missing[1]}", "is missing", _one_of(_tags(schema, missing[1])))
+        inner = walk.resolve(walk.field(schema, missing[1]), None)
+        hint = _one_of(_tags(schema, missing[1])) or f"give it {_phrase(inner)}"
+        return Problem(f"{path}.{missing[1]}", "is missing", hint)
     words = _words(schema)
     if words and isinstance(value, str):
         return Problem(path, f"unknown value {describe(value)}", closest(value, words))
@@ -65,6 +68,13 @@ def closest(word: str, valid: Iterable[str]) -> str | None:
     words = sorted(valid)
     near = difflib.get_close_matches(word, words, n=1)
     return f"did you mean {near[0]}?" if near else _one_of(words)
+
+
+def closest_option(flag: str, valid: Iterable[str]) -> str | None:
+    """The same for a long option, but without a hint where none is like it. The dashes make no two of them alike."""
+    names = [name[2:] for name in valid if name.startswith("--")]
+    near = difflib.get_close_matches(flag.lstrip("-"), names, n=1)
+    return f"did you mean --{near[0]}?" if near else None
 
 
 def describe(value: object) -> str:

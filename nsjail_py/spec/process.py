@@ -33,6 +33,10 @@ Capability = Annotated[
 ]
 
 
+#: The longest time that is kept, in seconds: poll(2) counts milliseconds in an int.
+LONGEST = 2_000_000
+
+
 class Process(Section, frozen=True, kw_only=True):
     """The payload.
 
@@ -43,7 +47,7 @@ class Process(Section, frozen=True, kw_only=True):
     :param env: added to a fixed PATH, HOME, TERM and LANG
     :param umask: octal in text
     :param tty: give it a terminal, even where the caller has none
-    :param timeout: seconds of wall-clock time after which everything in the sandbox is killed
+    :param timeout: seconds of wall-clock time after which everything in the sandbox is killed; at most 23 days
     """
 
     user: UserText | None = None
@@ -52,7 +56,7 @@ class Process(Section, frozen=True, kw_only=True):
     env: dict[Variable, Text] = {}  # noqa: RUF012 - msgspec copies it
     umask: Permissions = "022"
     tty: bool = False
-    timeout: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=LONGEST)] | None = None
 
 
 class Privileges(Section, frozen=True, kw_only=True):

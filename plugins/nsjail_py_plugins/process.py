@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nsjail_py.plugin import Host, Option, Part, Problem, SandboxSpec, hookimpl, identity, steps
-from nsjail_py.plugin.sections import Process
+from nsjail_py.plugin.sections import Mnt, Process
+
+#: Whose steps those of the call itself are: the program and where it starts.
+_PAYLOAD = "payload"
 
 
 @hookimpl
@@ -21,7 +26,7 @@ def nsjail_options() -> Sequence[Option]:
         Option(
             flag="--user",
             metavar="USER[:GROUP]",
-            help="who it runs as inside, by name or number",
+            help="who it runs as inside, by name or number (0 in a root directory, else 1000 or the caller)",
             fill=lambda value: {"process": {"user": value}},
         ),
         Option(
@@ -35,15 +40,15 @@ def nsjail_options() -> Sequence[Option]:
         Option(
             flag="--cwd",
             metavar="DIR",
-            help="the working directory inside",
-            fill=lambda value: {"process": {"cwd": value}},
+            help="the working directory inside (the caller's where that is visible, else HOME)",
+            fill=_directory,
         ),
         Option(flag="--umask", metavar="MODE", help="octal (022)", fill=lambda value: {"process": {"umask": value}}),
         Option(
             flag="--timeout",
             metavar="SECONDS",
             help="kill everything in it after this time",
-            fill=lambda value: {"process": {"timeout": float(value)}},
+            fill=_timeout,
         ),
     )
 
@@ -75,15 +80,52 @@ def nsjail_plan(spec: SandboxSpec, host: Host) -> Part | None:
     return Part(steps=tuple(made))
 
 
-def _environment(value: str) -> dict[str, Any]:
-    import os
+@hookimpl
+def nsjail_explain(error: OSError, owner: str, spec: SandboxSpec) -> str | None:
+    if owner != _PAYLOAD:
+        return None
+    if str(getattr(error, "step", "")).startswith("working directory"):
+        return "name a directory that exists inside; a bind shows one of the host's"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return _missing_program(str(error.filename), spec.section("mnt", Mnt))
+    if error.errno == errno.EACCES:
+        return "name a file that the user inside may execute: chmod +x"
+    if error.errno == errno.ENOEXEC:
+        return "begin a script with #! and the path of its interpreter; a program has to be one for this machine"
+    return None
 
+
+def _missing_program(path: str, mnt: Mnt) -> str:
+    host_view = mnt.root is None and mnt.overlay is None and mnt.view == "host"
+    if "/" not in path:
+        return f"install it{'' if host_view else ' in the root directory'}, or give its path inside"
+    if not host_view or not os.path.isfile(path):
+        return "it, or the interpreter or loader that it names, is not in the sandbox; a bind shows a file of the host"
+    if not os.access(path, os.X_OK):
+        return f"it is not executable: chmod +x {path}"
+    return "the interpreter that it names in its first line, or its loader, is missing"
+
+
+def _directory(path: str) -> dict[str, Any]:
+    if not path.startswith("/"):
+        raise ValueError(f"a place in the sandbox is an absolute path, not {path!r}")
+    return {"process": {"cwd": path}}
+
+
+def _timeout(text: str) -> dict[str, Any]:
+    try:
+        return {"process": {"timeout": float(text)}}
+    except ValueError:
+        raise ValueError(f"not a number of seconds: {text}") from None
+
+
+def _environment(value: str) -> dict[str, Any]:
     name, equals, text = value.partition("=")
     if not name:
         raise ValueError(f"not NAME or NAME=VALUE: {value}")
     if not equals:
         if name not in os.environ:
-            raise ValueError(f"{name} is not set in the caller's environment")
+            raise ValueError(f"{name} is not set in the caller's environment: give {name}=VALUE")
         text = os.environ[name]
     return {"process": {"env": {name: text}}}
 

@@ -10,6 +10,7 @@ from tests.cli.command import Command
 
 SEE_RUN = "hint: usage: nsjail-py run [OPTIONS] [--] COMMAND…\n"
 SECTIONS = "cgroupns, ipc, mnt, net, pid, timens, user, uts"
+PATH = "an absolute path without .. and NUL characters"
 MODES = "on, off, try, path:PATH, pid:PID, fd:FD or name:NAME"
 
 
@@ -35,7 +36,10 @@ MODES = "on, off, try, path:PATH, pid:PID, fd:FD or name:NAME"
         ("run -tz true", "unknown option: -z\nhint: nsjail-py run --help lists them\n"),
         ("run --hostname", "--hostname needs a value: NAME\n"),
         ("run --tty=yes true", "--tty takes no value\n"),
-        ("run --timeout soon true", "--timeout: could not convert string to float: 'soon'\n"),
+        ("run --timeout soon true", "--timeout: not a number of seconds: soon\n"),
+        ("run --cwd . true", "--cwd: a place in the sandbox is an absolute path, not '.'\n"),
+        ("run --rw true", f"$.mnt.root.path: is missing\nhint: give it {PATH}\n"),
+        ("plan --trace true", "unknown option: --trace\nhint: nsjail-py plan --help lists them\n"),
         (
             "run --name a/b true",
             "--name: expected at most 64 letters, digits, '_', '.' and '-', and a letter or digit first\n",

@@ -72,7 +72,7 @@ def test_one_that_cannot_be_had(section: str) -> None:
     assert problems(plugin, spec(**{section: kind(mode="on")}), NO_USER_NAMESPACE) == [
         Problem(
             f"$.{section}.mode",
-            f"this kernel or user cannot have a {section} namespace",
+            f"this kernel or user cannot have a new {section} namespace",
             f"see nsjail-py doctor, or set {section}.mode to try",
         )
     ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nsjail_py.errors import Problem
+from nsjail_py.errors import Problem, ProgramError, SetupError
 from nsjail_py.plan.part import Part
 from nsjail_py.plugin import caps, steps
-from nsjail_py.plugin.sections import Privileges, Process
+from nsjail_py.plugin.mounting import Root
+from nsjail_py.plugin.sections import Mnt, Privileges, Process
 from nsjail_py_plugins import privileges, process
 from tests.plugins.machines import ROOT, SUBIDS, USER, part, problems, spec
 
@@ -77,10 +79,14 @@ def test_options(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fill("--env", "A=b=c") == {"env": {"A": "b=c"}}
     assert fill("--env", "A=") == {"env": {"A": ""}}
     assert fill("--env", "PASSED") == {"env": {"PASSED": "on"}}
-    with pytest.raises(ValueError, match="MISSING is not set in the caller's environment"):
+    with pytest.raises(ValueError, match="MISSING is not set in the caller's environment: give MISSING=VALUE"):
         fill("--env", "MISSING")
     with pytest.raises(ValueError, match="not NAME or NAME=VALUE: =x"):
         fill("--env", "=x")
+    with pytest.raises(ValueError, match="not a number of seconds: 5s"):
+        fill("--timeout", "5s")
+    with pytest.raises(ValueError, match="a place in the sandbox is an absolute path, not 'work'"):
+        fill("--cwd", "work")
 
 
 def test_a_file_of_variables(tmp_path: Path) -> None:
@@ -92,6 +98,44 @@ def test_a_file_of_variables(tmp_path: Path) -> None:
         fill("--env-file", str(file))
     with pytest.raises(ValueError, match=f"{tmp_path}/none: No such file or directory"):
         fill("--env-file", f"{tmp_path}/none")
+
+
+def hint(error: SetupError, owner: str = "payload", **mnt: Any) -> str | None:
+    return process.nsjail_explain(error, owner, spec(mnt=Mnt(**mnt)))
+
+
+def failed(number: int, path: str) -> ProgramError:
+    return ProgramError(f"execute {path}", owner="payload", errno=number, path=path)
+
+
+def test_why_a_program_is_missing(tmp_path: Path) -> None:
+    elsewhere = "it, or the interpreter or loader that it names, is not in the sandbox; a bind shows a file of the host"
+    script = tmp_path / "script"
+    assert hint(failed(errno.ENOENT, "tool")) == "install it, or give its path inside"
+    rooted = hint(failed(errno.ENOENT, "tool"), root=Root(path="/srv"))
+    assert rooted == "install it in the root directory, or give its path inside"
+    assert hint(failed(errno.ENOENT, str(script))) == elsewhere
+    assert hint(failed(errno.ENOTDIR, f"{script}/x")) == elsewhere
+    script.write_text("#!/no/such/interpreter\n")
+    assert hint(failed(errno.ENOENT, str(script))) == f"it is not executable: chmod +x {script}"
+    script.chmod(0o755)
+    named = hint(failed(errno.ENOENT, str(script)))
+    assert named == "the interpreter that it names in its first line, or its loader, is missing"
+    assert hint(failed(errno.ENOENT, str(script)), view="empty") == elsewhere
+
+
+def test_why_a_program_cannot_be_executed() -> None:
+    assert hint(failed(errno.EACCES, "/tool")) == "name a file that the user inside may execute: chmod +x"
+    no_format = hint(failed(errno.ENOEXEC, "/tool"))
+    assert no_format is not None
+    assert no_format.startswith("begin a script with #!")
+    assert hint(failed(errno.E2BIG, "/tool")) is None
+
+
+def test_why_there_is_no_such_directory() -> None:
+    error = SetupError("working directory /work", owner="payload", errno=errno.ENOENT, path="/work")
+    assert hint(error) == "name a directory that exists inside; a bind shows one of the host's"
+    assert hint(error, owner="mnt") is None
 
 
 # ---- privileges ----

@@ -200,7 +200,7 @@ def test_without_one_an_ordinary_user_has_no_other() -> None:
 
 def test_one_that_cannot_be_had() -> None:
     (problem,) = problems(user, spec(), NO_USER_NAMESPACE)
-    assert problem.message == "this kernel or user cannot have a user namespace"
+    assert problem.message == "this kernel or user cannot have a new user namespace"
 
 
 # ---- doctor, options ----

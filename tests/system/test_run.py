@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,11 +95,18 @@ def test_check_raises_what_subprocess_does(box: Sandbox) -> None:
     assert isinstance(error, CommandError)
     assert isinstance(error.result, Result)
     assert (error.returncode, error.stdout, error.stderr) == (3, "out\n", "err\n")
-    assert str(error) == "Command '('sh', '-c', 'echo out; echo err >&2; exit 3')' returned non-zero exit status 3."
+    assert str(error) == "sh -c 'echo out; echo err >&2; exit 3': exited with 3"
 
 
 def test_check_is_content_with_success(box: Sandbox) -> None:
     assert box.run(["true"], check=True).ok
+    box.run(["true"]).check_returncode()
+
+
+def test_a_result_can_be_checked_later(box: Sandbox) -> None:
+    late = box.run(["sleep", "1000"], timeout=0.05)
+    with pytest.raises(CommandError, match=r"^sleep 1000: timed out$"):
+        late.check_returncode()
 
 
 # -- the deadline -------------------------------------------------------------------------------------------------
@@ -143,10 +151,14 @@ def test_deadline_that_is_over_already(box: Sandbox) -> None:
 WRONG = {
     "a string": (["true"], {"argv": "true"}, "$.argv: a command is a list of strings, not one string and not empty"),
     "nothing": (["true"], {"argv": []}, "$.argv: a command is a list of strings, not one string and not empty"),
+    "no list": (["true"], {"argv": b"true"}, "$.argv: a command is a list of strings, not one string and not empty"),
+    "no name": (["true"], {"argv": [""]}, "$.argv: the name of the program is empty"),
     "NUL": (["true"], {"argv": ["a\0b"]}, "$.argv: a word with a NUL character"),
     "variable": (["true"], {"env": {"A=B": "1"}}, "$.env: not a variable: 'A=B'"),
     "value": (["true"], {"env": {"A": "\0"}}, "$.env: not a variable: 'A'"),
     "relative": (["true"], {"cwd": "tmp"}, "$.cwd: not an absolute path: 'tmp'"),
+    "endless": (["true"], {"timeout": float("inf")}, "$.timeout: not at most 2000000 seconds: inf"),
+    "no number": (["true"], {"timeout": float("nan")}, "$.timeout: not at most 2000000 seconds: nan"),
 }
 
 
@@ -155,6 +167,16 @@ def test_wrong_parameters(box: Sandbox, argv: list[str], keywords: dict[str, obj
     with pytest.raises(SpecError) as caught:
         box.run(**{"argv": argv, **keywords})  # type: ignore[arg-type]
     assert str(caught.value).splitlines()[0] == message
+
+
+def test_words_and_paths_may_be_what_subprocess_takes(box: Sandbox) -> None:
+    argv: list[Any] = [Path("/bin/sh"), b"-c", "echo $PWD $A"]
+    result = box.run(argv, cwd=Path("/tmp"), env={"A": Path("/b")}, capture_output=True)  # type: ignore[dict-item]
+    assert (result.args, result.stdout) == (("/bin/sh", "-c", "echo $PWD $A"), b"/tmp /b\n")
+    with pytest.raises(TypeError, match="not int"):
+        box.run(["true"], env={"A": 1})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="not int"):
+        box.run(["sleep", 1])  # type: ignore[list-item]
 
 
 def test_parameters_that_exclude_each_other(box: Sandbox) -> None:

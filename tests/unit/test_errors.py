@@ -30,6 +30,9 @@ class Finished(Record):
     stdout: bytes
     stderr: bytes
 
+    def describe(self) -> str:
+        return f"exited with {self.returncode}"
+
 
 def test_a_failed_step_says_which_and_why() -> None:
     error = SetupError("bind /srv/data -> /data (read-only)", **SETUP, hint="create /srv/data")
@@ -82,11 +85,11 @@ def test_all_problems_of_a_spec_are_told() -> None:
 
 
 def test_a_command_that_failed() -> None:
-    result = Finished(["false"], 3, b"out", b"err")
+    result = Finished(["sh", "-c", "exit 3"], 3, b"out", b"err")
     error = errors.CommandError(result)
     assert isinstance(error, subprocess.CalledProcessError)
-    assert str(error) == "Command '['false']' returned non-zero exit status 3."
-    assert (error.result, error.returncode, error.cmd) == (result, 3, ["false"])
+    assert str(error) == "sh -c 'exit 3': exited with 3"
+    assert (error.result, error.returncode, error.cmd) == (result, 3, ["sh", "-c", "exit 3"])
     assert (error.stdout, error.stderr) == (b"out", b"err")
     assert error.hint is None
 

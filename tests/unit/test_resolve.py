@@ -219,6 +219,12 @@ def test_scripts_in_a_circle_end(tmp_path: Path) -> None:
     assert resolve(str(first), "", "/").prefixes == (str(first), str(second))
 
 
+@pytest.mark.parametrize("line", ["#!/no/such/interpreter", "#!/no/such/interpreter -x"])
+def test_a_missing_interpreter_is_left_to_the_stage(tmp_path: Path, line: str) -> None:
+    script = program(tmp_path / "script", f"{line}\n")
+    assert resolve(str(script), "", "/") == Resolved((str(script),), (str(script),), (str(script),))
+
+
 def test_what_the_spec_shows_itself_stays_as_it_is() -> None:
     prefixes = ("/opt/tool", "/srv/project/.venv", "/srv/projects/x", "/srv/script")
     mounts = (

@@ -64,8 +64,8 @@ def doctor(host: Host) -> Iterator[Line]:
     else:
         yield Line(
             topic="id-mapped mounts",
-            state="no",
-            detail="an ordinary user cannot have them: other owners in a root directory look like nobody",
+            state="part",
+            detail="not as an ordinary user: other owners in a root directory look like nobody",
             remedy="run as root, or unpack the root directory as the user who runs it",
         )
     if "overlay" not in host.filesystems:

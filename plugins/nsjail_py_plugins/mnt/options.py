@@ -83,7 +83,9 @@ OPTIONS = (
         fill=lambda value: {"mnt": {"root": {"path": _absolute(value, "the root")}}},
     ),
     Option(
-        flag="--rw", help="the root directory is writable", fill=lambda value: {"mnt": {"root": {"writable": value}}}
+        flag="--rw",
+        help="the directory of --rootfs is writable",
+        fill=lambda value: {"mnt": {"root": {"writable": value}}},
     ),
     Option(
         flag="--overlay",

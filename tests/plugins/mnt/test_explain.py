@@ -72,7 +72,7 @@ def test_the_doctor_says_what_can_be_mounted() -> None:
         "overlay": ("yes", None),
     }
     assert lines(USER)["id-mapped mounts"] == (
-        "no",
+        "part",
         "run as root, or unpack the root directory as the user who runs it",
     )
     assert lines(OLD)["id-mapped mounts"] == ("part", "keep root directories on ext4, xfs or btrfs")
