@@ -14,7 +14,7 @@ from typing import NoReturn
 import psutil
 import pytest
 
-from nsjail_py import ExitReason, Sandbox, SandboxSpec, SetupError
+from nsjail_py import PIPE, ExitReason, Sandbox, SandboxSpec, SetupError
 from nsjail_py.engine import commands, enter, launch
 from nsjail_py.engine.launch import launch as launched
 from nsjail_py.engine.process import Process
@@ -116,7 +116,11 @@ def shared_pids(busybox_root: Path) -> Sandbox:
 
 
 def test_init_that_is_stopped_is_no_shield(shared_pids: Sandbox) -> None:
-    process = shared_pids.start(["sh", "-c", "sleep 1000 & while :; do kill -STOP $PPID; done"])
+    stopping = "sleep 1000 & read go; while :; do kill -STOP $PPID; done"
+    process = shared_pids.start(["sh", "-c", stopping], stdin=PIPE)
+    # not before it has said that the payload runs: that would keep a start without a timeout waiting
+    assert process.stdin is not None
+    process.stdin.write(b"go\n")
     init = psutil.Process(process.init_pid)
     assert eventually(lambda: init.status() == psutil.STATUS_STOPPED)
     process.kill()
