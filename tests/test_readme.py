@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from nsjail_py.cli.main import VERBS
 from tests.readme import SOURCES, Block, blocks
 
 #: Its examples are shown in full by the test that installs the example plugin.
@@ -140,6 +141,22 @@ def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_page_of_the_command_has_every_option_and_no_other(environment: dict[str, str], place: Path) -> None:
+    page = (SOURCES / "docs" / "cli.md").read_text().replace("\\|", "|")
+    launcher = f"{environment['PATH'].split(':')[0]}/nsjail-py"
+    listed = set()
+    for verb in VERBS:
+        assert re.search(rf"`{verb}\b", page), f"{verb} is not in docs/cli.md"
+        done = subprocess.run(
+            [launcher, verb, "--help"], cwd=place, env=environment, capture_output=True, text=True, check=True
+        )
+        listed |= set(re.findall(r"^  (?:-\w, )?(--\S+(?: [^ a-z]\S*)?)(?:  .*)?$", done.stdout, re.MULTILINE))
+    assert len(listed) > 30
+    assert [synopsis for synopsis in sorted(listed) if f"`{synopsis}`" not in page] == []
+    flags = {synopsis.split()[0] for synopsis in listed} | {"--help", "--no-such-option"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page)) <= flags
 
 
 @pytest.mark.parametrize(
