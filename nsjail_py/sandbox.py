@@ -44,6 +44,7 @@ class Sandbox(Commands):
     :param timeout: seconds after which everything in it is killed
     :raises SpecError: with every problem that was found
     :raises PluginError: a plugin is missing or broken
+    :raises TypeError: ``spec`` is none
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class Sandbox(Commands):
                 self._plugins.load_for(raw_profile(profile))
             base = load_profile(profile, self._plugins.types)
         if spec is not None:
+            if not isinstance(spec, SandboxSpec):
+                raise TypeError(f"spec must be a SandboxSpec, not {type(spec).__name__}")
             self._plugins.load_for(spec.names())
             base = base.overlay(spec)
         keywords = SandboxSpec(

@@ -179,6 +179,11 @@ def test_words_and_paths_may_be_what_subprocess_takes(box: Sandbox) -> None:
         box.run(["sleep", 1])  # type: ignore[list-item]
 
 
+def test_a_spec_is_no_dictionary() -> None:
+    with pytest.raises(TypeError, match="spec must be a SandboxSpec, not dict"):
+        Sandbox({"uts": {"hostname": "box"}})  # type: ignore[arg-type]
+
+
 def test_parameters_that_exclude_each_other(box: Sandbox) -> None:
     with pytest.raises(ValueError, match="capture_output excludes"):
         box.run(["true"], capture_output=True, stdout=subprocess.DEVNULL)

@@ -19,7 +19,10 @@ def _mounts(*mounts: Filled) -> Filled:
 def _absolute(path: str, what: str) -> str:
     if not path:
         raise ValueError(f"{what} is empty")
-    return os.path.abspath(path)
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is relative to the working directory, which has been removed") from None
 
 
 def _target(path: str) -> str:

@@ -76,3 +76,13 @@ def test_what_an_option_does_not_take(flag: str, value: str, message: str) -> No
     with pytest.raises(ValueError) as raised:
         filled(flag, value)
     assert str(raised.value) == message
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ValueError, match="data is relative to the working directory, which has been removed"):
+        filled("--bind", "data")
+    assert filled("--bind", "/data")["mounts"][0]["source"] == "/data"
