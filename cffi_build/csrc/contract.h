@@ -161,6 +161,9 @@ enum nsj_op { NSJ_OPCODES(NSJ_OP_ENUM) NSJ_OP_END = 96 };
 // its child (CVE-2016-9962), and takes it along when it is killed (PDEATHSIG).
 #define NSJ_INIT_OUTSIDE 1u
 #define NSJ_INIT_REAPER 2u // be subreaper and, at the end, kill what is left (no pid namespace)
+// With OUTSIDE, the bits from here on: a mapped uid that no payload has, for init alone; 0: init keeps the one it has.
+// Nothing else keeps a payload that sees init from stopping or killing it.
+#define NSJ_INIT_UID_SHIFT 32
 
 // IDENTITY flags
 #define NSJ_IDENTITY_DROP_GROUPS 1u

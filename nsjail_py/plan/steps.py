@@ -57,14 +57,17 @@ def close(slot: Slot, *, phase: Phase, rank: int = 0) -> Step:
     return Step(op=c.NSJ_OP_CLOSE, args=(slot,), phase=phase, text=f"close {slot.name}", rank=rank)
 
 
-def init(flags: int = 0, keep: Slot | None = None) -> Step:
+def init(flags: int = 0, keep: Slot | None = None, *, uid: int = 0) -> Step:
     """Fork: the parent becomes init, the child is to become the payload.
 
     :param flags: ``NSJ_INIT_*``
     :param keep: a slot that init holds open as long as it lives
+    :param uid: for ``NSJ_INIT_OUTSIDE``, a uid inside for init alone, so that the payload may not signal it; 0: none
     """
     text = "fork; the parent waits outside" if flags & c.NSJ_INIT_OUTSIDE else "fork; the parent becomes init"
-    return Step(op=c.NSJ_OP_INIT, args=(flags, keep), phase=Phase.INIT, text=text)
+    if uid:
+        text += f" as uid {uid}"
+    return Step(op=c.NSJ_OP_INIT, args=(flags | uid << c.NSJ_INIT_UID_SHIFT, keep), phase=Phase.INIT, text=text)
 
 
 def fork(*, rank: int) -> Step:

@@ -19,7 +19,7 @@ from nsjail_py.plugin import (
     identity,
     steps,
 )
-from nsjail_py.plugin.namespaces import Namespace, Pid, joined
+from nsjail_py.plugin.namespaces import Namespace, Pid, User, joined
 
 NAMESPACE = Namespace("pid", constants.CLONE_NEWPID)
 
@@ -56,7 +56,8 @@ def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
     section = spec.section("pid", Pid)
     facts = {"die_with_owner": section.die_with_owner}
     if purpose == "exec":
-        return Part(steps=(steps.init(constants.NSJ_INIT_OUTSIDE),), facts={**facts, "init": True})
+        waiting = steps.init(constants.NSJ_INIT_OUTSIDE, uid=_uid_apart(spec, host))
+        return Part(steps=(waiting,), facts={**facts, "init": True})
     part = NAMESPACE.part(section.mode, host)
     own = NAMESPACE.is_new(section.mode, host)
     facts["own_pids"] = own
@@ -77,11 +78,19 @@ def nsjail_plan(spec: SandboxSpec, host: Host, purpose: Purpose) -> Part | None:
         # in a joined namespace orphans go to that one's own init, which no subreaper outside can change
         flags |= constants.NSJ_INIT_REAPER
     return Part(
-        steps=(*part.steps, steps.init(flags, keep)),
+        steps=(*part.steps, steps.init(flags, keep, uid=_uid_apart(spec, host))),
         actions=part.actions,
         warnings=part.warnings,
         facts={**facts, "init": True},
     )
+
+
+def _uid_apart(spec: SandboxSpec, host: Host) -> int:
+    """An id of the range that the payload does not have, for an init that it can see; 0 where there is none to have."""
+    if identity.mapping(spec, host) != "range" or NAMESPACE.is_new(spec.section("pid", Pid).mode, host):
+        return 0
+    last = spec.section("user", User).count - 1
+    return last if last != identity.payload_ids(spec)[0] else max(0, last - 1)
 
 
 @hookimpl

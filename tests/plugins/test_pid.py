@@ -10,7 +10,7 @@ from nsjail_py.errors import Problem
 from nsjail_py.plan.part import Part, Slot
 from nsjail_py.plan.phases import Phase
 from nsjail_py.plugin import constants, steps
-from nsjail_py.plugin.sections import Pid, User
+from nsjail_py.plugin.sections import Pid, Process, User
 from nsjail_py_plugins import pid
 from tests.plugins.machines import NO_USER_NAMESPACE, ROOT, USER, part, problems, spec
 
@@ -58,7 +58,7 @@ def test_nobody_would_hold_the_range_of_such_a_payload() -> None:
 
 
 def test_without_a_namespace_a_process_outside_reaps() -> None:
-    expected = Part(steps=(steps.init(OUTSIDE | REAPER, RANGE),), facts=facts(own_pids=False))
+    expected = Part(steps=(steps.init(OUTSIDE | REAPER, RANGE, uid=65535),), facts=facts(own_pids=False))
     assert part(pid, spec(pid=Pid(mode="off"))) == expected
 
 
@@ -75,7 +75,7 @@ def test_a_joined_one_has_an_init_of_its_own() -> None:
     assert made is not None
     setns, init = made.steps
     assert (setns.op, setns.args[1]) == (constants.NSJ_OP_SETNS, constants.CLONE_NEWPID)
-    assert init == steps.init(OUTSIDE, RANGE)
+    assert init == steps.init(OUTSIDE, RANGE, uid=65535)
     assert len(made.actions) == 1
 
 
@@ -84,6 +84,25 @@ def test_one_more_program_in_it() -> None:
     assert made is not None
     assert made.steps == (steps.init(OUTSIDE),)
     assert not made.flags
+
+
+@pytest.mark.parametrize(
+    ("user", "payload", "uid"),
+    [
+        (User(), "0:0", 65535),
+        (User(), "65535:0", 65534),
+        (User(count=2), "0:0", 1),
+        (User(count=1), "0:0", 0),
+        (User(map="single"), "0:0", 0),
+    ],
+)
+def test_an_init_that_can_be_seen_has_a_uid_of_its_own(user: User, payload: str, uid: int) -> None:
+    wanted = spec(pid=Pid(mode="off"), user=user, process=Process(user=payload))
+    made, entering = part(pid, wanted), part(pid, wanted, purpose="exec")
+    assert made is not None
+    assert entering is not None
+    assert made.steps[-1].args[0] == OUTSIDE | REAPER | uid << constants.NSJ_INIT_UID_SHIFT
+    assert entering.steps == (steps.init(OUTSIDE, uid=uid),)
 
 
 @pytest.mark.parametrize("mode", ["off", "pid:1"])

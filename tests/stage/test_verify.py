@@ -197,6 +197,7 @@ REFUSED: dict[str, tuple[bytes, str, int]] = {
     "exec in an entered process": (encode(shell(":"), flags=4), "ORDER", 1),
     "init in an entered process": (encode([step("INIT", 0, None), step("SETSID")], flags=4), "ORDER", 0),
     "a reaper that is pid 1": (plan(step("INIT", 2, None)), "VALUE", 0),
+    "a uid for init where that is pid 1": (plan(step("INIT", 7 << 32, None)), "VALUE", 0),
     "no candidates": (encode([STREAMS, step("EXEC", [], ["x"], [])]), "VALUE", 1),
     "no argv": (encode([STREAMS, step("EXEC", ["/bin/true"], [], [])]), "VALUE", 1),
     "an id of more than 32 bits": (plan(step("IDS", 1 << 32, 0)), "VALUE", 0),

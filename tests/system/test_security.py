@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 import pytest
@@ -20,7 +20,7 @@ from nsjail_py.engine.launch import launch as launched
 from nsjail_py.engine.process import Process
 from nsjail_py.linux.process import Child, spawn
 from nsjail_py.spec.mnt import Mnt
-from nsjail_py.spec.namespaces import Pid
+from nsjail_py.spec.namespaces import Pid, User
 from tests.leaks import eventually
 
 
@@ -109,15 +109,32 @@ def test_fork_while_the_stage_is_cloned(any_box: Sandbox, monkeypatch: pytest.Mo
 # -- a payload against the one that waits for it --------------------------------------------------------------------
 
 
-@pytest.fixture
-def shared_pids(busybox_root: Path) -> Sandbox:
-    """A payload that sees its init, which is not pid 1, and has the same uid."""
-    return Sandbox(SandboxSpec(pid=Pid(mode="off"), mnt=Mnt(proc="try")), rootfs=busybox_root, user="0")
+def sharing_pids(root: Path, **user: Any) -> Sandbox:
+    """A payload that sees its init, which is not pid 1."""
+    return Sandbox(SandboxSpec(pid=Pid(mode="off"), mnt=Mnt(proc="try"), user=User(**user)), rootfs=root, user="0")
 
 
-def test_init_that_is_stopped_is_no_shield(shared_pids: Sandbox) -> None:
+@pytest.mark.root
+@pytest.mark.parametrize("count", [65536, 2])
+@pytest.mark.parametrize("sent", ["KILL", "STOP", "0"])
+def test_init_of_another_uid_takes_no_signal(busybox_root: Path, count: int, sent: str) -> None:
+    script = f"kill -{sent} $PPID; echo $?; id -u; exit 3"
+    result = sharing_pids(busybox_root, count=count).run(["sh", "-c", script], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (3, "1\n0\n")
+    assert "Operation not permitted" in result.stderr
+
+
+@pytest.mark.root
+def test_who_waits_for_a_program_that_enters_takes_no_signal(busybox_root: Path) -> None:
+    with sharing_pids(busybox_root).start(["sleep", "1000"]) as process:
+        entering = process.exec(["sh", "-c", "kill -KILL $PPID; echo $?; id -u"], stdout=PIPE, text=True)
+        assert entering.communicate().stdout == "1\n0\n"
+
+
+def test_init_that_is_stopped_is_no_shield(busybox_root: Path) -> None:
+    """With one id for both, it can be."""
     stopping = "sleep 1000 & read go; while :; do kill -STOP $PPID; done"
-    process = shared_pids.start(["sh", "-c", stopping], stdin=PIPE)
+    process = sharing_pids(busybox_root, map="single").start(["sh", "-c", stopping], stdin=PIPE)
     # not before it has said that the payload runs: that would keep a start without a timeout waiting
     assert process.stdin is not None
     process.stdin.write(b"go\n")

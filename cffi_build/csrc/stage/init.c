@@ -248,8 +248,20 @@ __attribute__((noreturn)) static void become_init(struct init *in, struct stage 
     watch(in);
 }
 
+static long become(const struct stage *st, uint32_t uid) {
+    long r = SYS(prctl, PR_SET_KEEPCAPS, 1);
+    if (r == 0)
+        r = SYS(setresuid, uid, uid, uid);
+    return r < 0 ? r : raise_effective(st);
+}
+
 static void payload_side(void *argument) {
     struct stage *st = argument;
+    long r = st->apart ? become(st, st->uid) : 0;
+    if (r < 0) {
+        nsj_report_step(st, NSJ_REPORT_FAILED, (int)-r);
+        nsj_leave(st);
+    }
     if (st->tied)
         SYS(prctl, PR_SET_PDEATHSIG, SIGKILL);
     if (st->trace)
@@ -273,7 +285,17 @@ static long open_children(void) {
     return children;
 }
 
-static long prepare(struct init *in, uint64_t flags) {
+static long become_reaper(struct init *in) {
+    long r = SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
+    if (r == 0)
+        r = open_children();
+    if (r < 0)
+        return r;
+    in->children = (int)r;
+    return 0;
+}
+
+static long prepare(struct init *in, struct stage *st, uint64_t flags) {
     const struct abi_sigaction fallback = {0}; // an ignored SIGCHLD would have the kernel reap
     long r = SYS(rt_sigaction, SIGCHLD, &fallback, 0, sizeof fallback.mask);
     if (r == 0)
@@ -282,14 +304,15 @@ static long prepare(struct init *in, uint64_t flags) {
     // process has been in; what is meant for the payload comes from the owner.
     if (r == 0)
         r = SYS(setpgid, 0, 0);
-    if (r < 0 || !(flags & NSJ_INIT_REAPER))
+    if (r == 0 && flags & NSJ_INIT_REAPER)
+        r = become_reaper(in);
+    const uint32_t uid = (uint32_t)(flags >> NSJ_INIT_UID_SHIFT);
+    if (r < 0 || uid == 0)
         return r;
-    r = SYS(prctl, PR_SET_CHILD_SUBREAPER, 1);
-    if (r < 0)
-        return r;
-    r = open_children();
-    in->children = (int)r;
-    return r < 0 ? r : 0;
+    // Before the fork: a payload that may signal this process could do so before it has reported the start.
+    st->uid = (uint32_t)SYS(geteuid, 0);
+    st->apart = true;
+    return become(st, uid);
 }
 
 // pid 1 lends its memory to the payload's side until that execs; a process outside never does, since
@@ -298,7 +321,7 @@ long op_INIT(struct stage *st, const struct value *arg) {
     const bool outside = arg[0].n & NSJ_INIT_OUTSIDE;
     struct init in = {.report = st->report, .owner = st->owner, .children = -1, .outside = outside, .step = st->step};
     in.kept = arg[1].fd == AT_FDCWD ? -1 : arg[1].fd;
-    long r = prepare(&in, arg[0].n);
+    long r = prepare(&in, st, arg[0].n);
     if (r < 0)
         return r;
     const int share = ABI_MAP_ANONYMOUS | (outside ? ABI_MAP_SHARED : ABI_MAP_PRIVATE);

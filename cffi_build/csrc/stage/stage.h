@@ -30,6 +30,8 @@ struct stage {
     int owner;  // a pidfd, or -1
     bool trace; // of the first blob
     bool tied;  // this process dies with the one that forked it, by PDEATHSIG
+    bool apart; // init has a uid of its own, and the payload's side takes `uid` again
+    uint32_t uid;
     const unsigned char *blob;
     uint64_t size;
     struct nsj_flow flow;   // the verifier's state before this blob

@@ -181,7 +181,7 @@ static bool values_fit(const struct blob *b, const struct nsj_step *step) {
     const uint64_t new_listener = 8, max_groups = 65536, max_filter = 4096; // the kernel's
     switch (step->op) {
     case NSJ_OP_INIT:
-        return a[0] == 0 || a[0] == NSJ_INIT_OUTSIDE || a[0] == (NSJ_INIT_OUTSIDE | NSJ_INIT_REAPER);
+        return a[0] == 0 || (uint32_t)(a[0] & ~(uint64_t)NSJ_INIT_REAPER) == NSJ_INIT_OUTSIDE;
     case NSJ_OP_EXEC:
         return word(b, a[0]) > 0 && word(b, a[1]) > 0;
     case NSJ_OP_CHDIR:
