@@ -1,8 +1,8 @@
 """Start a sandbox and stay with it until it ends, as a shell's job that behaves as if the program ran bare.
 
 Signals that reach the command are passed on, a stopped payload stops the command, and a continued command continues
-it. Handlers run while the main thread waits (PEP 475), so they need no other thread and no pipe. They are in place
-before anything is started: a signal that comes while that lasts is kept for the program.
+it. Handlers run while the main thread waits (PEP 475), and a pipe has it look up for a signal that came in the instant
+before. They are in place before anything is started: a signal that comes while that lasts is kept for the program.
 """
 
 from __future__ import annotations
@@ -54,8 +54,11 @@ class _Job:
         self._process: Process | None = None
         self._early: list[int] = []
         self._previous: dict[int, Any] = {}
+        self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._former = -1
 
     def __enter__(self) -> Self:
+        self._former = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         for number in (*_TO_GROUP, *_TO_PAYLOAD, signal.SIGTSTP):
             self._handle(number, self._pass_on)
         self._handle(signal.SIGWINCH, self._resize)
@@ -64,10 +67,14 @@ class _Job:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._former)
+        os.close(self._wake)
+        os.close(self._woken)
 
     def adopt(self, process: Process) -> None:
         """Pass signals on to this process, first those that came before it was there."""
         process.on_stop = _stop
+        process.wakeup = self._woken
         self._process = process
         for number in self._early:
             self._pass_on(number, None)

@@ -46,6 +46,9 @@ class Process:
     :ivar stopped: the signal that stopped the payload, or ``None`` while it runs
     :ivar on_stop: called by whoever waits where the payload has been stopped, by whatever; when it returns, the payload
         is continued. A shell's job stops itself there. Without one, only a terminal's key stops the caller as well
+    :ivar wakeup: a non-blocking descriptor of the caller's that ends the poll of whoever waits, or -1: what
+        ``signal.set_wakeup_fd`` writes to the other end of. Python runs a handler between two instructions, so one of a
+        signal that comes in the instant before a poll would wait as long as that does
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Process:
         self.name = name
         self.stopped: int | None = None
         self.on_stop: Callable[[], object] | None = None
+        self.wakeup = -1
         self._compiled = compiled
         self._started = started
         self._deadline = deadline
@@ -333,6 +337,8 @@ class Process:
         poll = select.poll()
         watched = self.fileno()
         poll.register(watched, select.POLLIN)
+        if self.wakeup >= 0:
+            poll.register(self.wakeup, select.POLLIN)
         while not self._ending.ended:
             if served is not None:
                 served.register(poll)
@@ -342,6 +348,8 @@ class Process:
             for fd, events in ready:
                 if fd == watched:
                     self._news(served)
+                elif fd == self.wakeup:
+                    os.read(fd, select.PIPE_BUF)
                 elif served is not None:
                     served.handle(poll, fd, events)
         if served is not None:
