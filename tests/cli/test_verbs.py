@@ -52,7 +52,9 @@ class TestPs:
         )
 
     def test_its_name_is_a_namespace_to_join(self, command: Command, named: str) -> None:
-        inside = command("run", "--ns", f"uts=name:{named}", "--", "readlink", "/proc/self/ns/uts")
+        # an ordinary user has rights over a namespace only from within the user namespace that it belongs to
+        joined = [word for kind in ("user", "uts") for word in ("--ns", f"{kind}=name:{named}")]
+        inside = command("run", *joined, "--", "readlink", "/proc/self/ns/uts")
         pid = next(row for row in json.loads(command("ps", "--json").stdout) if row["name"] == named)["pid"]
         theirs = subprocess.run(["readlink", f"/proc/{pid}/ns/uts"], capture_output=True, text=True).stdout
         assert inside.stdout == theirs, inside.stderr
