@@ -77,6 +77,7 @@ def leaks(
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    (runtime / "nsjail-py").mkdir(mode=0o700)  # an ordinary user's records; the directory itself stays
     snapshot = Snapshot(temporary, runtime)
     yield
     left = snapshot.left_behind()

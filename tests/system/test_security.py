@@ -49,6 +49,7 @@ def test_interrupt_as_a_launch_is_handed_over(any_box: Sandbox, monkeypatch: pyt
         any_box.start(["sleep", "1000"])
 
 
+@pytest.mark.root  # an ordinary user's launch has fewer descriptors to give up
 def test_interrupt_between_closing_two_descriptors(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is closed is closed once, and the error is the caller's own."""
     close, closed = os.close, []
